@@ -168,6 +168,8 @@ def _open_console(options: Options) -> int:
     name = options.general.theme
     theme = (name, load("tui.shared.theme_file", "find")(name)) if name is not None else None
     with session.engine_for(options) as engine:
+        if options.settings is not None:
+            load("tui.shared.key_hints", "use")(options.settings.keymap)
         # Nothing of what is built until the first screen is garbage; then the console enables it.
         gc.disable()
         from tui.console.run import run as run_console  # noqa: PLC0415 - only here with Textual

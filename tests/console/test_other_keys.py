@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
-from tests.console.console_session import LARGE, ConsoleSession, console_session
+from agentclient.config.keys import ACTIONS
+from agentclient.model.snapshot import FreezeInfo
+from agentclient.model.states import FreezeState
+from tests.console.console_session import LARGE, ConsoleSession, console_session, qemu
 from tests.console.fakes import StillClock
-from tests.console.fleets import fleet_of
+from tests.console.fleets import fleet_of, put
 from tui.console.model.order import Order
+from tui.shared import key_hints
 
+ROOT = Path(__file__).parents[2]
 SWAPPED = {"freeze": "t", "thaw": "f"}
 
 
@@ -69,6 +79,43 @@ async def test_help_palette_and_the_last_line_say_the_keys_as_they_are(still: St
         assert "F Ctrl-t" in session.line_of("Freeze   ")
         await session.press("enter")
         assert session.dialog == "FreezeDialog"
+
+
+@pytest.fixture
+def swapped() -> Iterator[None]:
+    key_hints.use(SWAPPED)
+    yield
+    key_hints.use({})
+
+
+@pytest.mark.usefixtures("swapped")
+async def test_no_sentence_has_somebody_freeze_who_wants_to_thaw(still: StillClock) -> None:
+    fleet = fleet_of(["a", "b"], still)
+    async with console_session(fleet, still, keys=SWAPPED, size=LARGE) as session:
+        foreign = FreezeInfo(FreezeState.FROZEN, still.wall(), foreign=True)
+        put(fleet, qemu("a"), freeze=foreign)
+        await session.settle()
+        assert "frozen by somebody else; f asks before it thaws" in session.notice
+        await session.press("tab", "t")
+        assert "Esc, then t: the keys are the pane's now" in session.notice
+
+
+_SAYS = re.compile(r"(?<![\w'])([a-zA-Z]) (stops|thaws|asks|ends|shows|takes|limits|goes there)\b")
+
+
+def test_no_sentence_names_a_key_that_may_be_another() -> None:
+    """Who writes that *x stops it* asks `tui.shared.key_hints` for the key."""
+    letters = {one.keys for one in ACTIONS if len(one.keys) == 1}
+    found = []
+    for path in sorted((ROOT / "tui" / "console").rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        told = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docs
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                named = {match[1] for match in _SAYS.finditer(node.value)} & letters
+                if named and id(node) not in told:
+                    found.append(f"{path.name}: {node.value}")
+    assert found == []
 
 
 async def test_ctrl_c_leaves_whatever_is_set(still: StillClock) -> None:

@@ -24,9 +24,10 @@ from agentclient.late import load
 from tui.console.bare_terminal import tell_stderr
 from tui.console.model.exit_kind import ExitKind
 from tui.console.textual_internals import survive_lost_terminal, write_changed_cells_only
+from tui.shared.key_hints import key
 from tui.shared.terminal_features import NO_COLOURS, is_in_browser
 
-NO_SHELL = "can't be stopped here: no shell could let it go on; q leaves"
+NO_SHELL = f"can't be stopped here: no shell could let it go on; {key('quit', 'q')} leaves"
 
 # What a read says when the terminal has ended, or is not ours any more and never will be.
 _ENDED = frozenset({errno.EIO, errno.EBADF, errno.ENXIO, errno.ENOTTY})

@@ -62,7 +62,7 @@ FREEZE: Mapping[FreezeState | None, Look] = {
     None: Look("?", "?", "unknown", Tone.DIM, "nobody has told us yet"),
 }
 LEFT = Look("!", "!", "frozen?", Tone.BAD, "its thaw was not acknowledged: may still be frozen")
-LEFT_BY = Look("!", "!", "left", Tone.BAD, "frozen by a frostwatch that has ended; t thaws it")
+LEFT_BY = Look("!", "!", "left", Tone.BAD, "frozen by a frostwatch that has ended; a thaw ends it")
 FOREIGN = Look("▲", "^", "foreign", Tone.WARN, "frozen, and not provably by this console")
 OTHERS_PENDING = Look(
     "◔",
@@ -112,7 +112,13 @@ NO_GROUP = Look(
 )
 
 JOB = Look("⇣", "d", "copying", Tone.ACTIVE, "its disks are copied; the row says how far it is")
-LEFT_JOB = Look("!", "!", "left copy", Tone.BAD, "left by a frostwatch that has ended; c ends it")
+LEFT_JOB = Look(
+    "!",
+    "!",
+    "left copy",
+    Tone.BAD,
+    "left by a frostwatch that has ended; copy ends it",
+)
 UNENDED = Look(
     "!", "!", "not ended", Tone.BAD, "a copy that QEMU can't end: its storage hangs; tried again"
 )

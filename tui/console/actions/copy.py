@@ -35,6 +35,7 @@ from tui.console.ports import JobPort, JobsPort
 from tui.shared.bulk_words import recap
 from tui.shared.fit import fit_middle, safe
 from tui.shared.job_words import copy_word
+from tui.shared.key_hints import key
 
 if TYPE_CHECKING:
     from agentclient.jobs.left import Cleared, LeftCopy
@@ -133,7 +134,9 @@ class CopyPrompt:
                     self._context.fleet.log(target.vm.id, Level.WARNING, text)
                 self._say(target.vm, Level.WARNING, text)
                 continue
-            self._say(target.vm, Level.INFO, f"{answer.kind.name} begun; x stops it")
+            self._say(
+                target.vm, Level.INFO, f"{answer.kind.name} begun; {key('stop', 'x')} stops it"
+            )
         if len(begun) > 1:
             text = f"{answer.kind.name} of {len(begun)} VMs begun; those that wait are queued"
             self._context.answer(Level.INFO, text)

@@ -12,17 +12,18 @@ from tui.console.actions.execute import READ_ONLY, Executor
 from tui.console.model.targets import Target, Targets
 from tui.console.widgets.lines import LinesView
 from tui.shared.fit import safe
+from tui.shared.key_hints import key
 
 NO_VM = "there is no VM here"
 NOT_FROM_HERE = "Esc, then {key}: the keys are the pane's now, not the table's; nothing was done"
-IN_FLIGHT = "x stops waiting for what is in flight there already"
-COPY_IN_FLIGHT = "something is in flight there already; x stops it"
+IN_FLIGHT = f"{key('stop', 'x')} stops waiting for what is in flight there already"
+COPY_IN_FLIGHT = f"something is in flight there already; {key('stop', 'x')} stops it"
 NO_WINDOW = "no window is held there"
 NOTHING_LEFT = "no frostwatch has left a window there to its holder"
 NOTHING_FROZEN = "nothing is frozen here, as far as is known"
 NO_FREEZE = "nothing is frozen"
 NOTHING_TO_CLEAR = "there is no filter and no mark"
-NO_LOG = "Tab leads to the log first"
+NO_LOG = f"{key('pane', 'Tab')} leads to the log first"
 
 
 def nothing_in_flight(chosen: Targets) -> str:
@@ -99,13 +100,13 @@ class Possible:
 
     def _freeze(self, chosen: Targets) -> str | None:
         if self._in_pane:
-            return NOT_FROM_HERE.format(key="f")
+            return NOT_FROM_HERE.format(key=key("freeze", "f"))
         targets = tuple(one for one in chosen if not self._executor.in_flight(one))
         return self._acts(targets, IN_FLIGHT if chosen else NO_VM)
 
     def _copy(self, chosen: Targets) -> str | None:
         if self._in_pane:
-            return NOT_FROM_HERE.format(key="c")
+            return NOT_FROM_HERE.format(key=key("copy", "c"))
         if self._context.read_only or not chosen:
             return self._acts(chosen)
         copies, operations = self._context.copies, self._context.operations

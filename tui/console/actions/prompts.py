@@ -42,6 +42,7 @@ from tui.console.model.targets import Target, Targets
 from tui.console.widgets.lines import LinesView
 from tui.console.widgets.table.columns import Column
 from tui.shared.fit import safe
+from tui.shared.key_hints import key
 
 
 class Prompts:
@@ -70,7 +71,7 @@ class Prompts:
     def freeze(self) -> None:
         """Ask, and freeze what has nothing in flight; only while one sees which VM it is."""
         if isinstance(self._context.app.focused, LinesView):
-            self._context.answer(Level.WARNING, NOT_FROM_HERE.format(key="f"))
+            self._context.answer(Level.WARNING, NOT_FROM_HERE.format(key=key("freeze", "f")))
             return
         chosen = self._chosen()
         left_out = tuple(one for one in chosen if self._executor.in_flight(one))
@@ -98,7 +99,7 @@ class Prompts:
     def copy(self) -> None:
         """Ask, and copy the disks; only while one sees which VM it is."""
         if isinstance(self._context.app.focused, LinesView):
-            self._context.answer(Level.WARNING, NOT_FROM_HERE.format(key="c"))
+            self._context.answer(Level.WARNING, NOT_FROM_HERE.format(key=key("copy", "c")))
             return
         self._copy.ask(self._chosen())
 

@@ -16,6 +16,7 @@ from tui.console.model.notices import NAME, Notice
 from tui.console.model.targets import Target, TargetChanged, resolve
 from tui.console.ports import OperationPort
 from tui.shared.fit import fit_middle, safe
+from tui.shared.key_hints import key
 
 # A rung that was not taken, or was stopped, has not been tried.
 _NOT_TRIED = frozenset({RungResult.REFUSED, RungResult.CANCELLED})
@@ -70,7 +71,7 @@ class RescuePrompt:
             self._say(target, Level.WARNING, f"refused: {problem}; nothing was done")
             return
         self._flying.append(self._context.operations.rescue(vm, step))
-        self._say(target, Level.INFO, f"{name}: {title(step)} begun; x stops it")
+        self._say(target, Level.INFO, f"{name}: {title(step)} begun; {key('stop', 'x')} stops it")
 
     def ended(self) -> Iterator[Notice]:
         """Yield what came out of the rungs that have ended since the last time."""
@@ -91,7 +92,9 @@ class RescuePrompt:
 
     def _notice(self, name: str, outcome: RescueOutcome) -> Notice:
         what = f"{outcome.rung}: {safe(outcome.reason, 400)}"
-        again = "" if outcome.ok or not outcome.next else "R shows the next rung; "
+        again = (
+            "" if outcome.ok or not outcome.next else f"{key('rescue', 'R')} shows the next rung; "
+        )
         text = f"{fit_middle(safe(name), NAME)}: {again}{what}"
         level = Level.GOOD if outcome.ok else Level.WARNING
         return Notice(level, text, self._context.clock.wall(), outcome.vm)

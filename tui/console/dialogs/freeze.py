@@ -24,6 +24,7 @@ from tui.console.dialogs.vm_text import EMPTY, labelled, subject, to_freeze
 from tui.console.model.targets import Targets
 from tui.shared.fit import safe
 from tui.shared.glyphs import Signs
+from tui.shared.key_hints import key
 from tui.shared.tone import Line, Piece, Tone
 
 FEW = 4  # so many VMs leave room on a small screen for what can be chosen
@@ -142,7 +143,9 @@ class FreezeDialog(Dialog[FreezeAnswer]):
         if plan.probes:
             steps += f", then {plan.probes} probes of {probe}"
         yield labelled("waits", f"up to {in_words(plan.total_s)}: {steps}")
-        yield labelled("", "meanwhile the console goes on; x stops waiting", Tone.DIM)
+        yield labelled(
+            "", f"meanwhile the console goes on; {key('stop', 'x')} stops waiting", Tone.DIM
+        )
 
     def _hold_lines(self) -> Iterator[Line]:
         less, more = ("<", ">") if self._signs.ascii else ("◂", "▸")

@@ -27,6 +27,7 @@ from agentclient.model.states import (
 from agentclient.model.vm import VmId
 from tui.console.model.explained import explained
 from tui.shared.fit import fit_middle, safe
+from tui.shared.key_hints import key
 from tui.shared.verdict import verdict_of
 
 if TYPE_CHECKING:
@@ -114,17 +115,20 @@ def notice_of_change(
     if _foreign(new) and not _foreign(old):
         others = doer(new)
         who = "somebody else" if others is None else f"{_by(others)}, as it seems"
-        text = f"{_name(new)}: frozen by {who}; t asks before it thaws"
+        text = f"{_name(new)}: frozen by {who}; {key('thaw', 't')} asks before it thaws"
         yield Notice(Level.WARNING, text, at, new.id)
     if new.left_by is not None and old.left_by is None:
-        text = f"t thaws {_name(new)}: {safe(str(new.left_by), 200)}, which has ended"
+        text = (
+            f"{key('thaw', 't')} thaws {_name(new)}: {safe(str(new.left_by), 200)}, which has ended"
+        )
         yield Notice(Level.ERROR, text, at, new.id)
     if new.held_by is not None and old.held_by is None:
         yield Notice(Level.INFO, f"{_name(new)}: {safe(str(new.held_by), 160)}", at, new.id)
     if _foreign(new) and new.freeze.overdue is not None and old.freeze.overdue is None:
         others = doer(new)
         who = "others" if others is None else f"{_by(others)}, as it seems"
-        text = f"{_name(new)}: left frozen by {who}: {new.freeze.overdue}; t asks first"
+        left = f"left frozen by {who}: {new.freeze.overdue}"
+        text = f"{_name(new)}: {left}; {key('thaw', 't')} asks first"
         yield Notice(Level.ERROR, text, at, new.id)
     yield from _of_others(old.others, new, at)
     thawed = _foreign(old) and new.freeze.state is FreezeState.THAWED and new.progress is None
@@ -141,7 +145,8 @@ def _of_copies(old: VmState, new: VmState, at: datetime) -> Iterator[Notice]:
         text = f"{_name(new)}: {safe(str(new.unended), 240)}; it is tried again"
         yield Notice(Level.ERROR, text, at, new.id)
     if new.left_jobs and not old.left_jobs:
-        text = f"c ends what was left on {_name(new)}: {safe(str(new.left_jobs[0]), 200)}"
+        left = f"what was left on {_name(new)}: {safe(str(new.left_jobs[0]), 200)}"
+        text = f"{key('copy', 'c')} ends {left}"
         yield Notice(Level.ERROR, text, at, new.id)
 
 
@@ -151,7 +156,7 @@ def outcome_notice(state: VmState, outcome: Outcome, at: datetime) -> Notice:
     word = "certified" if outcome.certified else outcome.kind.value
     text = f"{_name(state)}: {word}: {safe(outcome.reason, 400)}"
     if state.progress is None and state.left_frozen:
-        text = f"{_name(state)} MAY STILL BE FROZEN: R shows its rescue; {word}"
+        text = f"{_name(state)} MAY STILL BE FROZEN: {key('rescue', 'R')} shows its rescue; {word}"
         return Notice(Level.ERROR, f"{text}: {safe(outcome.reason, 400)}", at, state.id)
     if outcome.refusal is not None:
         step = safe(said.next or "", 300).partition(", then:")[0].partition("; ")[0]
@@ -175,7 +180,7 @@ def thaw_notice(name: str, outcome: ThawOutcome, at: datetime) -> Notice:
         return Notice(Level.GOOD, f"{short}: {reason}", at, outcome.vm)
     if outcome.refused:
         return Notice(Level.WARNING, f"{short}: not thawed: {reason}", at, outcome.vm)
-    text = f"{short} MAY STILL BE FROZEN: R shows its rescue; {reason}"
+    text = f"{short} MAY STILL BE FROZEN: {key('rescue', 'R')} shows its rescue; {reason}"
     return Notice(Level.ERROR, text, at, outcome.vm)
 
 

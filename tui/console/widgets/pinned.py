@@ -17,6 +17,7 @@ from tui.shared.clocks import Clock
 from tui.shared.fit import fit, fit_middle, safe
 from tui.shared.frozen_for import frozen_for, of_others
 from tui.shared.glyphs import FOREIGN, Signs
+from tui.shared.key_hints import key
 from tui.shared.tone import Line, Piece, Tone
 
 _LEAST_CELLS = 12  # fewer of a piece say nothing
@@ -113,7 +114,7 @@ class PinnedLine(Toned):
         base, width = self.base_style, self.size.width
         pieces = fitted(self._shown, width)
         used = sum(cell_len(piece.text) for piece in pieces)
-        hint = "L goes there "
+        hint = f"{key('longest', 'L')} goes there "
         if pieces and used + len(hint) < width:
             pieces.append(Piece(fit(hint, width - used, right=True), Tone.DIM))
         segments = [Segment(piece.text, base + self.tone_style(piece.tone)) for piece in pieces]

@@ -35,6 +35,7 @@ from tui.shared.glyphs import (
     RUN,
     Signs,
 )
+from tui.shared.key_hints import key
 from tui.shared.tone import Tone
 
 
@@ -62,7 +63,7 @@ def _waiting(state: VmState, paint: Paint) -> Iterator[Fact]:
         text = f"{queued(place)}; waits for {safe(progress.waiting_for)}"
         yield Fact("now", f"{paint.signs.of(look)} {text}", look.tone, 0)
         yield Fact("guest", "writes: nothing has been sent to it yet", rank=1)
-        yield Fact("next", "wait; or x takes it out of the queue", rank=1)
+        yield Fact("next", f"wait; or {key('stop', 'x')} takes it out of the queue", rank=1)
         return
     parts = [CANCELLED] if progress.cancelled else []
     parts += _countdowns(progress, paint) if progress.held_since is None else []
@@ -81,9 +82,9 @@ def _unanswered(state: VmState, _paint: Paint) -> Iterator[Fact]:
     if progress.held_since is not None or progress.verdict is not None:
         return
     yield Fact("guest", "may be frozen already: it says nothing before it is done", rank=1)
-    step = "wait; if its agent hangs, R shows what helps without it"
+    step = f"wait; if its agent hangs, {key('rescue', 'R')} shows what helps without it"
     if not progress.cancelled:
-        step = f"x stops waiting, and thaws when it answers; or {step}"
+        step = f"{key('stop', 'x')} stops waiting, and thaws when it answers; or {step}"
     yield Fact("next", step, rank=1)
 
 
@@ -176,7 +177,12 @@ def _freeze(state: VmState, paint: Paint) -> Iterator[Fact]:
         parts.append(f"seen so for {seconds}, since {at}")
     yield Fact("freeze", _joined(parts, paint), look.tone, 0 if urgent else 4)
     if state.left_by is not None:
-        yield Fact("next", f"t thaws it, or: {safe(thaw_command(state.vm), 300)}", Tone.BAD, 0)
+        yield Fact(
+            "next",
+            f"{key('thaw', 't')} thaws it, or: {safe(thaw_command(state.vm), 300)}",
+            Tone.BAD,
+            0,
+        )
     elif state.held_by is not None:
         yield Fact("next", _next_while_held(state.held_by, state.vm), rank=0)
     elif look is FOREIGN:
@@ -187,13 +193,18 @@ def _next_while_held(held: HeldBy, vm: Vm) -> str:
     """Return what can be done about a guest that another frostwatch is at work on, by keys."""
     until = f"until {held.until:%H:%M:%S}" if held.until else "for its end"
     if held.kept:
-        return f"A takes it over, e holds it longer, t thaws it; else wait {until}"
+        take, hold, thaw = key("attach", "A"), key("extend", "e"), key("thaw", "t")
+        return f"{take} takes it over, {hold} holds it longer, {thaw} thaws it; else wait {until}"
     if held.ended or held.state is FreezeState.THAWING:
         return safe(step_while_held(held, vm), 300)
-    return f"wait {until}; t has its holder thaw it, e hold it longer: both ask first"
+    thaw, hold = key("thaw", "t"), key("extend", "e")
+    return f"wait {until}; {thaw} has its holder thaw it, {hold} hold it longer: both ask first"
 
 
-FOREIGN_NEXT = "find out who froze it; t asks first, and breaks that window, perhaps a backup's"
+FOREIGN_NEXT = (
+    f"find out who froze it; {key('thaw', 't')} asks first, and breaks that window, perhaps a "
+    "backup's"
+)
 
 
 def _agent(state: VmState, paint: Paint) -> Iterator[Fact]:

@@ -28,19 +28,26 @@ from tui.shared.clocks import elapsed
 from tui.shared.fit import safe
 from tui.shared.glyphs import JOB, LEFT_JOB, UNENDED
 from tui.shared.job_words import bar, outcome_look, percent, remaining, stalled, why_of
+from tui.shared.key_hints import key
 from tui.shared.newest_job import newest_job
 from tui.shared.tone import Tone
 
 _BAR = 10
 _MARK = "▏"
 _ASCII_MARK = "|"
-STOPS = "x stops it, and undoes what was begun; c limits its speed"
-STALLED = "have its storage answer again; or x stops it, and undoes what was begun"
+STOPS = (
+    f"{key('stop', 'x')} stops it, and undoes what was begun; {key('copy', 'c')} limits its speed"
+)
+STALLED = (
+    f"have its storage answer again; or {key('stop', 'x')} stops it, and undoes what was begun"
+)
 TRIED_AGAIN = (
     "it is tried again, and its end is told; until then no other copy is made: have its storage "
     "answer again"
 )
-NOT_FOLLOWED = "nobody follows it, and nothing certifies it; c asks whether to end it"
+NOT_FOLLOWED = (
+    f"nobody follows it, and nothing certifies it; {key('copy', 'c')} asks whether to end it"
+)
 
 
 def job_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
@@ -76,7 +83,7 @@ def _running(job: JobProgress, paint: Paint, *, place: Place, waits: bool) -> It
     if job.stage is JobStage.QUEUED:
         text = f"{queued(place)}; waits for {safe(job.text)}; nothing was begun"
         yield Fact("now", text, rank=1)
-        yield Fact("next", "wait; or x takes it out of the queue", rank=1)
+        yield Fact("next", f"wait; or {key('stop', 'x')} takes it out of the queue", rank=1)
         return
     yield Fact("times", _running_times(job, paint), Tone.FROZEN, 1)
     if waits:

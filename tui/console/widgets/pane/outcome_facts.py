@@ -14,6 +14,7 @@ from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.table.cells import Paint
 from tui.shared.fit import safe
 from tui.shared.glyphs import EVIDENCE, OUTCOME
+from tui.shared.key_hints import key
 from tui.shared.newest_job import newest_job
 from tui.shared.tone import Tone
 from tui.shared.verdict import verdict_of
@@ -57,7 +58,10 @@ def is_of_a_copy(state: VmState) -> bool:
     return copied and state.progress is None
 
 
-NOTHING_YET = "nothing yet: it is thawed as soon as that is possible; R shows what else can be done"
+NOTHING_YET = (
+    "nothing yet: it is thawed as soon as that is possible; "
+    f"{key('rescue', 'R')} shows what else can be done"
+)
 
 START_IT = "start its agent in the guest: then it is thawed at once; if it can't be: R"
 

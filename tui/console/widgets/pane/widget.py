@@ -31,10 +31,14 @@ from tui.console.widgets.toned import Toned
 from tui.shared.clocks import Clock
 from tui.shared.fit import fit
 from tui.shared.glyphs import LEVEL, Signs
+from tui.shared.key_hints import key
 from tui.shared.tone import Line, Piece, Tone
 
 SIDE_BY_SIDE = 110  # cells; from here on facts and log stand side by side
-SEARCH_HINT = "words to find in the log; then n and N go on, Esc leaves"
+SEARCH_HINT = (
+    f"words to find in the log; then {key('log.next', 'n')} and {key('log.previous', 'N')} go on, "
+    "Esc leaves"
+)
 LEAST_LOG = 2  # lines; more where there is room for all that is urgent
 
 
