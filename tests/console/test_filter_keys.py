@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
+from textual.widget import Widget
 
 from agentclient.model.snapshot import FreezeInfo
 from agentclient.model.states import FreezeState
@@ -108,6 +111,25 @@ async def test_the_table_keeps_rows_whatever_lines_are_open(still: StillClock) -
         assert session.app.parts.pane.size.height == 4
         await session.press("enter")
         assert table.size.height - 1 == 3
+
+
+def begins_at(widget: Widget, y: int) -> bool:
+    return bool(widget.region.y == y)
+
+
+async def test_the_pane_s_title_is_dragged(still: StillClock) -> None:
+    async with console_session(every_state(still), still) as session:
+        pane, table = session.app.parts.pane, session.app.query_one(VmTable)
+        for y, top in ((7, 7), (2, 6), (23, 19), (12, 12)):
+            await session.pilot.mouse_down("#pane-title", offset=(40, 0))
+            await session.pilot.hover(offset=(40, (y + pane.region.y) // 2))
+            await session.pilot.hover(offset=(40, y))
+            await session.pilot.mouse_up(offset=(40, y))
+            await session.until(partial(begins_at, pane, top))
+            assert session.line_of("qemu:old-win ·") == session.lines[top]
+        await session.pilot.hover(offset=(40, 5))
+        assert pane.region.y == 12
+        assert table.size.height > 3
 
 
 @pytest.mark.parametrize("size", SIZES)

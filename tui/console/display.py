@@ -212,6 +212,10 @@ class Display:
         self.split = self._pane_lines(self.split) - self._pane_lines(0)
         self.share_height()
 
+    def split_at(self, y: int) -> None:
+        """Have the pane begin at a line of the screen, as far as both can be read."""
+        self.split_by(self._pane.region.bottom - y - self._pane_lines(self.split))
+
     def share_height(self) -> None:
         """Give the table what its rows need, but never so much that the pane can't say enough."""
         pane = self._room - _LEAST_TABLE if self.enlarged else self._pane_lines(self.split)

@@ -17,6 +17,7 @@ from tui.console.guest_keys import GuestKeysApp
 from tui.console.model.filter import Filter
 from tui.console.model.order import Order
 from tui.console.model.view import FleetView
+from tui.console.widgets.pane.widget import Rule
 from tui.console.widgets.pinned import PinnedLine
 from tui.console.widgets.prompt import PromptLine
 from tui.console.widgets.table.widget import VmTable
@@ -159,6 +160,10 @@ class ViewKeysApp(GuestKeysApp):
     def action_split(self, lines: int) -> None:
         """Give the pane a line more, or the table."""
         self.parts.split_by(lines)
+
+    @on(Rule.Dragged)
+    def _dragged(self, event: Rule.Dragged) -> None:
+        self.parts.split_at(event.y)
 
     def action_columns(self) -> None:
         """Ask which columns are shown."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from agentclient.freeze.risks import why_not
 from agentclient.model.others_freeze import doer
 from agentclient.model.snapshot import VmState
+from agentclient.model.states import FreezeState
 from tui.shared.newest_job import newest_job
 from tui.shared.verdict import verdict_of
 
@@ -26,4 +28,11 @@ def reason_of(state: VmState) -> str:
     verdict = verdict_of(state)
     word = (verdict.refusal or verdict.cause) if verdict is not None else None
     locked = f"locked: {state.vm.locked_by}" if state.vm.locked_by else None
-    return (word.value if word else None) or locked or state.trouble or ""
+    return (word.value if word else None) or locked or state.trouble or _not_now(state)
+
+
+def _not_now(state: VmState) -> str:
+    """Return why a freeze would be refused, before anybody asks for one."""
+    if state.progress is not None or state.freeze.state is FreezeState.FROZEN:
+        return ""
+    return why_not(state) or ""

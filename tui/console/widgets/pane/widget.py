@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import ClassVar
 
 from rich.segment import Segment
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Container
+from textual.message import Message
 from textual.strip import Strip
 
 from agentclient.fleet.store import Fleet
@@ -53,17 +54,37 @@ def facts_height(height: int) -> int:
 
 
 class Rule(Toned):
-    """The pane's title: a rule across the screen, with words in it."""
+    """The pane's title: a rule across the screen, with words in it; it can be dragged."""
 
     DEFAULT_CSS = """
     Rule { height: 1; }
     """
+
+    class Dragged(Message):
+        """The operator drags it to another line of the screen."""
+
+        def __init__(self, y: int) -> None:
+            super().__init__()
+            self.y = y
 
     def __init__(self, signs: Signs) -> None:
         super().__init__(id="pane-title")
         self._signs = signs
         self._left: Line = ()
         self._right: Line = ()
+
+    def on_mouse_down(self) -> None:
+        """Follow the mouse until its button is up again."""
+        self.capture_mouse()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Go where the mouse goes."""
+        if self.app.mouse_captured is self:
+            self.post_message(self.Dragged(event.screen_y))
+
+    def on_mouse_up(self) -> None:
+        """Stay where it is."""
+        self.release_mouse()
 
     def show(self, left: Line, right: Line) -> None:
         """Show words at the left, and at the right where there is room."""
