@@ -54,7 +54,7 @@ def rows(settings: Settings) -> Iterator[Row]:
         yield Row(key, settings.given(key))
     for name, given in settings.keys.items():
         what = Key(f"{TABLE}.{name}", "", Kind.TEXTS, "A key of the console.", per_vm=False)
-        yield Row(what, given)
+        yield Row(what, given._replace(value=tuple(map(_as_written, str(given.value).split(",")))))
     for section in settings.sections:
         for key in KEYS:
             if key.name in section.values:

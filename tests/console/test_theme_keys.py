@@ -66,6 +66,27 @@ async def test_a_theme_of_ones_own_is_among_them_and_a_broken_one_is_told(
         assert session.app.theme_name == "mine"
 
 
+async def test_the_answer_that_is_chosen_is_seen_without_colours(
+    still: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    async with console_session(every_state(still), still) as session:
+        await session.press("home", "t")
+        for chosen in ("Thaw", "Leave"):
+            strips = session.app.screen._compositor.render_strips()
+            styles = {
+                segment.text.split()[0]: segment.style
+                for strip in strips
+                for segment in strip
+                if segment.text.strip().startswith(("Thaw (", "Thaw it", "Leave"))
+            }
+            assert len(styles) == 2, styles
+            for word, style in styles.items():
+                assert style is not None
+                assert bool(style.reverse) is (word == chosen), (word, chosen)
+            await session.press("right")
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("dark",)])
 def test_what_a_theme_looks_like(snap_compare: Compare, still: StillClock, name: str) -> None:
     keys = ["Y"] * NAMES.index(name)

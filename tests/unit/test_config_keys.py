@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from textual.binding import Binding
 from textual.keys import _character_to_key
 
+from agentclient.config.describe import row_object, rows
 from agentclient.config.document import parse
 from agentclient.config.keys import ACTIONS, BY_NAME, parse_key, twice_used
 from agentclient.config.load import SettingsCandidate, gather
 from agentclient.config.punctuation import PUNCTUATION
+from agentclient.config.settings import Settings
 from agentclient.config.settings_file import SettingsFile
 from agentclient.model.errors import BadInput
 from tui.console import keymap
@@ -128,6 +130,13 @@ def test_your_own_file_is_stronger_and_the_whole_is_looked_at(tmp_path: Path) ->
     assert settings.keymap == {"freeze": "f6", "stop": "X", "thaw": "X"}
     assert len(found) == 1
     assert "X is the key of" in found[0]
+
+
+def test_they_are_shown_with_who_set_them() -> None:
+    file = parse(PATH, '[keys]\nhelp = ["?", "f1"]\n')
+    (row,) = [one for one in rows(Settings(keys=file.keys)) if one.key.name.startswith("keys")]
+    assert (row.key.name, row.text, str(row.given.origin)) == ("keys.help", "?, f1", "/c.toml:2")
+    assert row_object(row)["value"] == ["?", "f1"]
 
 
 @given(st.text(max_size=12))

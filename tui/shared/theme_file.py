@@ -49,7 +49,7 @@ def find(name: str) -> Colours:
     except OSError as error:
         raise BadInput(f"{printable(str(path), 300)}: {error.strerror or error}") from None
     if problems:
-        more = f"; {len(problems) - 1} more mistakes" if len(problems) > 1 else ""
+        more = f"; {len(problems) - 1} more" if len(problems) > 1 else ""
         raise BadInput(problems[0] + more)
     return found
 
