@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from datetime import datetime
 
+    from agentclient.backends.drill.plan import GuestPlan
     from agentclient.backends.drill.processes import Drill
     from agentclient.backends.explicit import ExplicitBackend
     from agentclient.config.settings import Settings
@@ -67,7 +68,7 @@ class Engine:
             ``name=N,agent=PATH,monitor=PATH[,monitor-ours=on][,transport=isa-serial]``.
         named_only: list these VMs alone.
         backends: where all other VMs come from; None for the QEMU processes of this host.
-        drill: use this number of simulated guests instead of real ones.
+        drill: use this number of simulated guests, or these, instead of real ones.
         drill_speed: how many times faster than real time the simulated guests run.
         settings: the settings, as `agentclient.load_settings` returns them; None for none.
             The arguments below override them, unless they are None.
@@ -107,7 +108,7 @@ class Engine:
         *,
         named_only: bool = False,
         backends: Iterable[Backend] | None = None,
-        drill: int | None = None,
+        drill: int | Sequence[GuestPlan] | None = None,
         drill_speed: float = 1.0,
         settings: Settings | None = None,
         read_only: bool | None = None,
@@ -389,9 +390,10 @@ def _configured(settings: Settings | None, **given: object) -> Settings | None:
     return found
 
 
-def _drill(count: int, speed: float) -> Drill:
-    """Start a drill of `count` guests."""
-    guests = load("agentclient.backends.drill.plan", "plan")(count)
+def _drill(guests: int | Sequence[GuestPlan], speed: float) -> Drill:
+    """Start a drill of so many guests, or of these."""
+    if isinstance(guests, int):
+        guests = load("agentclient.backends.drill.plan", "plan")(guests)
     drill: Drill = load("agentclient.backends.drill.processes", "Drill")(guests, speed=speed)
     drill.start()
     return drill

@@ -22,6 +22,7 @@ from tui.shared.terminal_features import follow
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from agentclient.backends.drill.plan import GuestPlan
     from agentclient.config.settings import Settings
 
 SLOWEST, FASTEST = 0.1, 20.0  # faster than that, and a guest boots between two looks at it
@@ -47,6 +48,7 @@ class Options(NamedTuple):
         no_config: settings are read from no file.
         connect: the daemons of libvirt named with ``--connect``.
         given: what options of the group set, by the name of the setting.
+        guests: the simulated guests of a scenario; empty for those of the drill.
         settings: all that is set, once it was looked up (`configured`); None if nothing is.
     """
 
@@ -60,6 +62,7 @@ class Options(NamedTuple):
     connect: tuple[str, ...] = ()
     given: Mapping[str, object] = {}
     settings: Settings | None = None
+    guests: tuple[GuestPlan, ...] = ()
 
     @property
     def general(self) -> General:

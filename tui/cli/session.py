@@ -31,7 +31,7 @@ def build_engine(options: Options) -> Engine:
     return agentclient.Engine(
         options.specs,
         named_only=options.named_only,
-        drill=options.drill,
+        drill=options.guests or options.drill,
         drill_speed=options.drill_speed or 1.0,
         settings=options.settings,
     )

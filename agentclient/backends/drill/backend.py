@@ -7,7 +7,7 @@ from agentclient.access.guest_access import GuestAccess, Opener
 from agentclient.backends.base import LOCAL_S, Abilities, Note
 from agentclient.backends.drill.copy_troubles import COPY_TROUBLES, CopyTrouble
 from agentclient.backends.drill.processes import Drill
-from agentclient.backends.drill.troubles import OF_OTHERS, TROUBLES, Trouble
+from agentclient.backends.drill.troubles import TROUBLES, WITH_CLIENTS, Trouble
 from agentclient.late import load
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.vm import DRILL_SOURCE, Identity, Vm
@@ -26,7 +26,7 @@ class DrillBackend:
     def __init__(self, drill: Drill) -> None:
         self._drill = drill
         pairs = zip(drill.vms, drill.guests, strict=True)
-        self._others = {vm.id: of.trouble for vm, of in pairs if of.trouble in OF_OTHERS}
+        self._others = {vm.id: of.trouble for vm, of in pairs if of.trouble in WITH_CLIENTS}
 
     def list_vms(self) -> list[Vm]:
         """Return the drill's VMs; always the same ones.

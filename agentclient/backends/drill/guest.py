@@ -18,7 +18,15 @@ from agentclient.backends.drill.copy_troubles import CopyTrouble
 from agentclient.backends.drill.disks import Disks
 from agentclient.backends.drill.others_client import OTHERS, OthersClient
 from agentclient.backends.drill.plan import GuestPlan
-from agentclient.backends.drill.troubles import BOOT_S, HUGE_BYTES, REFREEZE_S, TROUBLES, Trouble
+from agentclient.backends.drill.troubles import (
+    BOOT_S,
+    HUGE_BYTES,
+    REFREEZE_S,
+    RESTARTED_S,
+    TROUBLES,
+    FreezeBehaviour,
+    Trouble,
+)
 
 NEVER: Final = float("inf")
 # How far the controller's queue has moved when an agent has opened its port for the first time.
@@ -50,10 +58,12 @@ class DrillGuest:
     __slots__ = (
         "_block",
         "_freeze_behaviour",
+        "_hung",
         "_now",
         "_others",
         "_output",
         "_scheduled",
+        "_struck",
         "_task",
         "_trouble",
         "_unread",
@@ -80,13 +90,15 @@ class DrillGuest:
         self._freeze_behaviour = TROUBLES[plan.trouble].freeze_behaviour
         self.client = self._trouble is Trouble.BUSY
         others = OTHERS.get(self._trouble)
-        self._others = OthersClient(others) if others is not None else None
+        self._others = OthersClient(others, plan.begins_s) if others is not None else None
+        self._hung = False
+        self._struck = 0  # how many freezes the trouble has struck
         self._now = 0.0
         self._unread = b""
         self._output = b""
         self._task: list[_Step] = []
         self._scheduled: list[_Step] = []
-        if self._others is not None:
+        if self._others is not None and not plan.begins_s:
             self._others.step(self, 0.0)  # they were there before anybody else
         if self._trouble is Trouble.FOREIGN:
             self._freeze_foreign()
@@ -155,6 +167,9 @@ class DrillGuest:
         self.advance(now)
         if self.disks.thaw(now):
             self.disks.touch()
+        if self._hung:
+            again = now + RESTARTED_S
+            self._scheduled = [(again, self._kill, None), (again, self._start, None)]
 
     def reset(self, now: float) -> None:
         """Reset the guest (test_a_reset_needs_the_name_and_leaves_nothing_frozen)."""
@@ -201,7 +216,8 @@ class DrillGuest:
     def _wants_work(self) -> bool:
         """Whether the agent can read a command: it is idle, and its last reply was taken."""
         stuck = bool(self._output) and not self.client
-        return self.alive and not self._task and not stuck and b"\n" in self._unread
+        works = self.alive and not self._hung
+        return works and not self._task and not stuck and b"\n" in self._unread
 
     def _next_step(self) -> None:
         others = self._others
@@ -288,6 +304,10 @@ class DrillGuest:
 
     def _begin_freeze(self, devices: list[str], tag: dict[str, Any]) -> None:
         """Schedule the hook, the flag, each device and the reply; and the trouble in between."""
+        strikes = self.plan.strikes
+        if strikes is not None and self._struck >= strikes:
+            self._freeze_behaviour = FreezeBehaviour()
+        self._struck += 1
         freeze_behaviour = self._freeze_behaviour
         at = self._now + freeze_behaviour.hook_s
         if freeze_behaviour.error:
@@ -321,6 +341,12 @@ class DrillGuest:
 
     def _answer(self, tag: dict[str, Any]) -> None:
         self._say(value=len(self.disks.frozen), **tag)
+        if self._freeze_behaviour.hangs_s is not None:
+            self._scheduled = [(self._now + self._freeze_behaviour.hangs_s, self._hang, None)]
+
+    def _hang(self, _: None) -> None:
+        """Stop the agent while it is frozen: its port stays open, and it reads nothing any more."""
+        self._hung = self.flag
 
     def _thaw(self, tag: dict[str, Any]) -> None:
         self.flag = False
@@ -346,7 +372,7 @@ class DrillGuest:
 
     def _start(self, _: None) -> None:
         """Start an agent, which takes its state from the flag."""
-        self.alive = True
+        self.alive, self._hung = True, False
         self.openings += 1 if self.openings else OPENINGS_AT_BOOT
 
     def _refreeze(self, _: None) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from agentclient.access.host.socket_clients import Client
-from agentclient.backends.drill.agent_replies import FREEZE, STATUS, line
+from agentclient.backends.drill.agent_replies import FREEZE, STATUS, THAW, line
 from agentclient.backends.drill.troubles import Trouble
 
 NEVER: Final = float("inf")
@@ -20,6 +20,7 @@ AGAIN_S: Final = 60.0
 SENDS_S: Final = 3.0
 _ASKS_EVERY_S: Final = 600.0
 _HOUR_S: Final = 3600.0
+_SOON_S: Final = 1.0
 # No kernel has a process of this number, so that nobody ends a real one for a simulated one.
 _NO_PID: Final = (1 << 22) + 1
 
@@ -31,10 +32,12 @@ class OthersBehaviour:
     Attributes:
         vmid: the VM that its task backs up.
         leaves_s: when it leaves.
+        thaws_s: when it comes again to thaw; None if it never does.
     """
 
     vmid: int
     leaves_s: float
+    thaws_s: float | None = None
 
 
 OTHERS: Final[Mapping[Trouble, OthersBehaviour]] = {
@@ -43,6 +46,7 @@ OTHERS: Final[Mapping[Trouble, OthersBehaviour]] = {
     # The first status is answered by the new agent, which says thawed: the backup fails.
     Trouble.BACKUP_LOST: OthersBehaviour(102, SENDS_S + _ASKS_EVERY_S + 1.0),
     Trouble.BACKUP_LEFT: OthersBehaviour(103, 12.0),
+    Trouble.BACKUP_WORKS: OthersBehaviour(104, 6.0, thaws_s=36.0),
 }
 
 
@@ -80,20 +84,22 @@ class OthersClient:
 
     Args:
         behaviour: what it does.
+        begins_s: when it comes for the first time.
 
     Attributes:
         connected: it holds the guest's channel.
         wakes_at: the time of its next step.
     """
 
-    __slots__ = ("_behaviour", "_came_at", "_sent", "connected", "wakes_at")
+    __slots__ = ("_behaviour", "_came_at", "_sent", "_thaws", "connected", "wakes_at")
 
-    def __init__(self, behaviour: OthersBehaviour) -> None:
+    def __init__(self, behaviour: OthersBehaviour, begins_s: float = 0.0) -> None:
         self._behaviour = behaviour
+        self._thaws = False
         self._came_at = 0.0
         self._sent = 0
         self.connected = False
-        self.wakes_at = 0.0
+        self.wakes_at = begins_s
 
     def step(self, guest: HeldGuest, now: float) -> None:
         """Come, send the next command, or leave.
@@ -105,11 +111,9 @@ class OthersClient:
         if not self.connected:
             self._come(guest, now)
         elif now - self._came_at >= self._behaviour.leaves_s:
-            self.connected = False
-            guest.others_left()
-            self.wakes_at = now + AGAIN_S
+            self._leave(guest, now)
         else:
-            command = STATUS if self._sent else FREEZE
+            command = STATUS if self._sent else THAW if self._thaws else FREEZE
             self._sent += 1
             asks_at = self._came_at + SENDS_S + self._sent * _ASKS_EVERY_S
             self.wakes_at = min(asks_at, self._came_at + self._behaviour.leaves_s)
@@ -120,9 +124,22 @@ class OthersClient:
         if not self.connected:
             self.wakes_at = max(self.wakes_at, until)
 
-    def _come(self, guest: HeldGuest, now: float) -> None:
-        if guest.client or guest.flag or not guest.alive:
+    def _leave(self, guest: HeldGuest, now: float) -> None:
+        self.connected = False
+        guest.others_left()
+        thaws_s = self._behaviour.thaws_s
+        if thaws_s is None:
             self.wakes_at = now + AGAIN_S
+        elif self._thaws:
+            self.wakes_at = NEVER  # its backup is over
+        else:
+            self._thaws = True
+            self.wakes_at = self._came_at + thaws_s
+
+    def _come(self, guest: HeldGuest, now: float) -> None:
+        frozen = guest.flag and not self._thaws
+        if guest.client or frozen or not guest.alive:
+            self.wakes_at = now + (_SOON_S if self._thaws else AGAIN_S)
             return
         self.connected, self._came_at, self._sent = True, now, 0
         guest.client = True

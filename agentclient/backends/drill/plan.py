@@ -57,6 +57,8 @@ class GuestPlan:
         version: its agent's version.
         load: bytes that it writes per second while it is not frozen.
         copies: what happens to copies of its disks.
+        strikes: at how many freezes the trouble strikes; None for each.
+        begins_s: when others come for the first time, in seconds.
     """
 
     name: str
@@ -65,6 +67,8 @@ class GuestPlan:
     version: str = "8.2.2"
     load: float = 0.0
     copies: CopyTrouble = CopyTrouble.NONE
+    strikes: int | None = None
+    begins_s: float = 0.0
 
     @property
     def disks(self) -> tuple[str, ...]:
@@ -81,6 +85,8 @@ class GuestPlan:
             "version": self.version,
             "load": self.load,
             "copies": str(self.copies),
+            "strikes": self.strikes,
+            "begins_s": self.begins_s,
         }
 
     @classmethod
@@ -89,7 +95,8 @@ class GuestPlan:
         mounts = tuple(FileSystem(*mount) for mount in body["mounts"])
         trouble = Trouble(body["trouble"])
         copies = CopyTrouble(body["copies"])
-        return cls(body["name"], trouble, mounts, body["version"], body["load"], copies)
+        when = (body["strikes"], body["begins_s"])
+        return cls(body["name"], trouble, mounts, body["version"], body["load"], copies, *when)
 
 
 def plan(count: int = DEFAULT_GUESTS) -> tuple[GuestPlan, ...]:

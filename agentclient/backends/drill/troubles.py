@@ -40,6 +40,8 @@ class Trouble(StrEnum):
     BACKUP_STUCK = "backup-stuck"
     BACKUP_LOST = "backup-lost"
     BACKUP_LEFT = "backup-left"
+    BACKUP_WORKS = "backup-works"
+    HUNG = "hung"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class FreezeBehaviour:
         dies_s: when the agent is killed, after the command was read; None if it is not.
         resets: at `dies_s`, the whole guest is reset, not only the agent.
         back_s: how long no agent runs then.
+        hangs_s: when the agent is stopped, after it has answered; None if it is not.
     """
 
     hook_s: float = 0.1
@@ -63,6 +66,7 @@ class FreezeBehaviour:
     dies_s: float | None = None
     resets: bool = False
     back_s: float = 0.0
+    hangs_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +163,15 @@ TROUBLES: Final[Mapping[Trouble, TroubleDescription]] = MappingProxyType(
             "test_watch_tells_what_others_do_and_nothing_else",
             FreezeBehaviour(hook_s=3.0),
         ),
+        Trouble.BACKUP_WORKS: TroubleDescription(
+            "is frozen by somebody's vzdump, which thaws it half a minute later",
+            "test_a_freeze_of_others_is_pending_and_then_answered",
+        ),
+        Trouble.HUNG: TroubleDescription(
+            "has an agent that is stopped while it is frozen, and never thaws it",
+            "test_stopped_while_held_the_thaw_waits_for_it",
+            FreezeBehaviour(hangs_s=3.0),
+        ),
         # For tests only: an operator learns nothing from so large replies.
         Trouble.HUGE: TroubleDescription(
             "lists its file systems in one line of 100 MiB",
@@ -167,11 +180,20 @@ TROUBLES: Final[Mapping[Trouble, TroubleDescription]] = MappingProxyType(
     }
 )
 
-PLAYED: Final = tuple(trouble for trouble in Trouble if trouble is not Trouble.HUGE)
-"""The troubles of an operator's drill, without those for tests."""
+IN_SCENARIOS: Final = (Trouble.BACKUP_WORKS, Trouble.HUNG)
+"""The troubles that guests of scenarios have, and no others."""
+
+PLAYED: Final = tuple(each for each in Trouble if each not in (Trouble.HUGE, *IN_SCENARIOS))
+"""The troubles of an operator's drill, without those for tests and scenarios."""
 
 OF_OTHERS: Final = (Trouble.BACKUP_STUCK, Trouble.BACKUP_LOST, Trouble.BACKUP_LEFT)
 """The troubles of guests whose channel others hold again and again."""
+
+WITH_CLIENTS: Final = (*OF_OTHERS, Trouble.BACKUP_WORKS)
+"""The same, with those of scenarios."""
+
+RESTARTED_S: Final = 10.0
+"""How long after SysRq has thawed its disks a person starts a hung agent again, in seconds."""
 
 REFREEZE_S: Final = 60.0
 """How long after a thaw the guest of `Trouble.FOREIGN` is frozen again, in seconds."""

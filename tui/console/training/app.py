@@ -1,0 +1,104 @@
+"""The console of a scenario: a task on the screen, hints on a key, and a debrief at the end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any, ClassVar, cast
+
+from textual.binding import Binding, BindingType
+from textual.widget import Widget
+
+from agentclient.fleet.store import Fleet
+from tui.console.app import DRAIN_S, FrostwatchApp
+from tui.console.dialogs.base import Dialog
+from tui.console.ports import OperationsPort, WatcherPort
+from tui.console.training.dialogs import TextDialog
+from tui.console.training.line import TaskLine
+from tui.console.training.watch import GuestWatch, Notebook, WatchedOperations
+from tui.shared.tone import Line, Piece, Tone
+from tui.shared.training.debrief import debrief, is_over
+from tui.shared.training.diary import What
+from tui.shared.training.scenario import Scenario, reached
+
+_KEYS: list[BindingType] = [
+    Binding("i", "hint", "Hint", id="scenario.hint", tooltip="What is to be done now, and how"),
+]
+_EMPTY: Line = (Piece(""),)
+
+
+class TrainingApp(FrostwatchApp):
+    """The console of a scenario.
+
+    Args:
+        scenario: what is played.
+        notebook: where what happens is written down.
+        fleet: what is known about the simulated guests.
+        operations: what freezes and thaws them.
+        watcher: what visits them.
+        options: as the console takes them.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = _KEYS
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        notebook: Notebook,
+        fleet: Fleet,
+        operations: OperationsPort,
+        watcher: WatcherPort | None,
+        **options: Any,
+    ) -> None:
+        self._scenario = scenario
+        self._notebook = notebook
+        self._task_line = TaskLine(scenario, notebook.diary)
+        self._guests = GuestWatch(fleet, notebook)
+        self._debriefed = False
+        watched = cast(OperationsPort, WatchedOperations(operations, notebook))
+        super().__init__(fleet, watched, watcher, **(options | {"drill": True}))
+
+    def lines_on_top(self) -> Iterable[Widget]:
+        """Return the drill's line, and the task."""
+        return (*super().lines_on_top(), self._task_line)
+
+    def on_mount(self) -> None:
+        """Tell the story, and begin."""
+        super().on_mount()
+        self._notebook.begin()
+        self._repeat(DRAIN_S, self.follow)
+        self.push_screen(TextDialog(f"scenario: {self._scenario.title}", self._story(), "Begin"))
+
+    def follow(self) -> None:
+        """Write down what has become known, and show what is to be done now."""
+        self._guests.look()
+        self._task_line.update_line()
+        if self._debriefed or not is_over(self._scenario, self._notebook.diary):
+            return
+        if not isinstance(self.screen, Dialog):  # what is being asked is answered first
+            self._debriefed = True
+            self._notebook.end()
+            self._task_line.update_line()
+            self._show_debrief()
+
+    def action_hint(self) -> None:
+        """Say what is to be done now, and how; at the end show the debrief again."""
+        if self._debriefed:
+            self._show_debrief()
+            return
+        goals = self._scenario.goals
+        done = min(len(reached(self._scenario, self._notebook.diary)), len(goals) - 1)
+        self._notebook.note(What.HINT, "", f"asked for a hint: {goals[done].task}")
+        title = f"hint: step {done + 1} of {len(goals)}"
+        lines = ((Piece(goals[done].task, Tone.HEAD),), _EMPTY, (Piece(goals[done].hint),))
+        self.push_screen(TextDialog(title, lines))
+
+    def _show_debrief(self) -> None:
+        lines = debrief(self._scenario, self._notebook.diary, self.signs)
+        self.push_screen(TextDialog(f"debrief: {self._scenario.title}", lines))
+
+    def _story(self) -> Iterator[Line]:
+        for sentence in self._scenario.story:
+            yield (Piece(sentence),)
+        yield _EMPTY
+        yield (Piece("The line below the drill's says what is to be done now."),)
+        yield (Piece("i gives a hint, ? all keys; q leaves, and tells how you did."),)
