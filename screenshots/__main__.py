@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import resvg_py
 
 from agentclient.fleet.store import Fleet
+from screenshots import played
 from screenshots.copied import Copy, add_copies
 from screenshots.drilled import Play, fleet_of_a_drill
 from screenshots.others import stuck_backups
@@ -53,6 +54,7 @@ class Scene:
     size: tuple[int, int] = SMALL
     copies: tuple[Copy, ...] = ()
     fleet: Callable[[StillClock], Fleet] | None = None  # in the place of the drill's
+    drawn: Callable[[], Awaitable[str]] | None = None  # what draws all of it by itself
 
 
 def to(name: str) -> tuple[str, ...]:
@@ -87,6 +89,9 @@ SCENES = (
     Scene("copy-crash-consistent-80x24", (), to("web2"), copies=COPIES),
     Scene("copy-failed-80x24", (), to("ci1"), copies=COPIES),
     Scene("copies-160x45", (), ("slash", *"alive", "enter"), WIDE, COPIES),
+    Scene("replay-80x24", (), drawn=played.replay),
+    Scene("scenario-80x24", (), drawn=played.scenario),
+    Scene("debrief-80x24", (), drawn=played.debrief),
 )
 
 
@@ -109,6 +114,8 @@ SESSION = (
 
 async def draw(scene: Scene) -> str:
     """Return a scene as SVG."""
+    if scene.drawn is not None:
+        return _FONT.sub("", await scene.drawn())
     still, drill = StillClock(), scene.fleet is None
     fleet = fleet_of_a_drill(still, *scene.plays) if scene.fleet is None else scene.fleet(still)
     add_copies(fleet, still, *scene.copies)

@@ -13,6 +13,7 @@ from typing import Final
 
 from agentclient.journal.window_row import WindowRow
 from agentclient.model.durations import in_words
+from agentclient.model.others import ChannelClient
 from agentclient.model.others_past import OthersResult
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import Level, WindowKind
@@ -194,7 +195,8 @@ def _begins(row: WindowRow) -> str:
     if row.kind is WindowKind.OTHERS:
         result = word(OthersResult, (row.request or {}).get("result"))
         what = "had left it frozen" if result is OthersResult.THAWED else "had a command pending"
-        return f"window {row.window}: others ({row.command}; {who}) {what}"
+        by = ChannelClient(row.command, row.pid, row.user).in_full if row.pid > 0 else "somebody"
+        return f"window {row.window}: others {what}: {printable(by, 120)}"
     return f"window {row.window}: a {row.kind.value} is asked for by {_command(row)} ({who})"
 
 

@@ -173,7 +173,8 @@ class Replay:
         with self._changed:
             if self._thread is not None or self._stopped:
                 return
-            self._go_to(self._at)
+            if not self._done:  # what is on the screen already is not taken back
+                self._go_to(self._at)
             self._thread = threading.Thread(target=self._play, name="replay", daemon=True)
             try:
                 self._thread.start()

@@ -16,7 +16,7 @@ from typing import Final
 from agentclient.journal.window_row import WindowRow
 from agentclient.model.errors import BadInput
 from agentclient.model.events import EventKind
-from agentclient.model.meaning import with_freeze
+from agentclient.model.meaning import with_freeze, with_meaning
 from agentclient.model.others import ChannelClient, Others
 from agentclient.model.others_past import OthersEnded, OthersResult
 from agentclient.model.outcome import Outcome
@@ -35,6 +35,7 @@ from agentclient.model.states import (
     WindowKind,
     WindowState,
 )
+from agentclient.model.vm import Vm
 from agentclient.replay.recorded import outcome_in, seconds, state_in, text, word
 
 UNKNOWN_AGENT: Final = AgentHealth(detail="the journal keeps what was seen in its windows alone")
@@ -94,7 +95,7 @@ def _freeze(told: Told, at: datetime, happened: Container[str], before: VmState)
         if name in happened and (name != "replied" or _froze(told)):
             info = FreezeInfo(word_for_it, told.moments[name])
     # What was known of a freeze before it has no place beside a new one.
-    progress = _progress(told, at, happened)
+    progress = _progress(told, at, happened, state.vm)
     last = None if "sent" in happened else state.last
     return state._replace(freeze=info, progress=progress, last=last, left=None)
 
@@ -122,12 +123,12 @@ def _answered(told: Told, happened: Container[str], before: VmState) -> VmState:
     return before._replace(agent=AgentHealth(AgentState.ALIVE, KnownBy.REPLY, seen_at=seen_at))
 
 
-def _progress(told: Told, at: datetime, happened: Container[str]) -> Progress:
+def _progress(told: Told, at: datetime, happened: Container[str], vm: Vm) -> Progress:
     """Return the freeze in flight at a time."""
     schedule, moments, mono = _schedule(told), told.moments, told.mono
     started_at = mono(moments["asked"])
     phase = _phase(told, at, happened)
-    progress = Progress("freeze", phase, _WAITS[phase], started_at, verdict=_verdict(told, at))
+    progress = Progress("freeze", phase, _WAITS[phase], started_at, verdict=_verdict(told, at, vm))
     if "sent" not in happened:
         return progress
     sent_at = mono(moments["sent"])
@@ -178,7 +179,7 @@ _WAITS: Final = {
 }
 
 
-def _verdict(told: Told, at: datetime) -> Outcome | None:
+def _verdict(told: Told, at: datetime, vm: Vm) -> Outcome | None:
     """Return the verdict that stood at a time, before the window's end; None if none is sure.
 
     The journal keeps the last outcome alone. It is shown from the last verdict on, as long as the
@@ -192,10 +193,17 @@ def _verdict(told: Told, at: datetime) -> Outcome | None:
     good = outcome.kind is OutcomeKind.VERIFIED
     if good and verdicts and _is_bad(verdicts[-1][1][1]):
         return None
-    meaning = outcome.meaning if not good else None
-    return outcome._replace(
-        certified=False, settled=False, thawed=None, next=None, meaning=meaning, seconds=0.0
+    said = verdicts[-1][1][2] if verdicts else ""
+    then = Outcome(
+        outcome.kind,
+        said.removeprefix(f"{outcome.kind}: ") or "as the journal says; its words are not kept",
+        refusal=outcome.refusal,
+        cause=outcome.cause,
+        frozen=outcome.frozen,
+        coverage=outcome.coverage,
+        not_covered=outcome.not_covered,
     )
+    return with_meaning(then, vm, final=False)
 
 
 def _is_bad(level: str) -> bool:
@@ -293,10 +301,10 @@ def _others(told: Told, happened: Container[str], before: VmState) -> VmState:
 # -- what is told of a window ---------------------------------------------------------------------
 
 
-def _events(told: Told) -> list[tuple[datetime, tuple[str, str]]]:
-    """Return when each event of a window happened, with its kind and its level."""
+def _events(told: Told) -> list[tuple[datetime, tuple[str, str, str]]]:
+    """Return when each event of a window happened, with its kind, its level and its text."""
     asked = told.moments["asked"]
-    return [(time_of(one.when.at, one.when.seconds, asked), (one.kind, one.level))
+    return [(time_of(one.when.at, one.when.seconds, asked), (one.kind, one.level, one.text))
             for one in told.row.events]  # fmt: skip
 
 

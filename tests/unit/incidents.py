@@ -51,7 +51,9 @@ def outcome(kind: str, **known: Any) -> dict[str, Any]:
         "not_covered": [],
         "evidence": [{"name": "reply", "result": "for", "value": 2, "age_s": 0.1}],
         "meaning": {
-            "copy": "A copy made within the window is consistent.",
+            "copy": "A copy made within the window is consistent."
+            if good
+            else "Not consistent: the freeze was never acknowledged. Crash-consistent at best.",
             "copy_is": "consistent" if good else "not",
             "guest": "The guest writes again.",
             "guest_is": "writes",
@@ -110,7 +112,7 @@ def lost(number: int, vm: str = "qemu:mail1", **known: Any) -> WindowRow:
         "times": {"asked": 0.0, "armed": 0.1, "sent": 0.2, "verdict": 3.4, "thaw_sent": 33.0,
                   "thawed": 33.1, "ended": 33.2},
         "said": ((0.2, "sent", "info", "freeze sent"),
-                 (3.4, "verdict", "error", "lost: no answer will come (agent-gone)"),
+                 (3.4, "verdict", "error", "lost: no answer will come: the port closed"),
                  (33.1, "thawed", "good", "thawed 0"),
                  (33.2, "outcome", "error", "lost; thawed")),
         "outcome": outcome("lost", cause="agent-gone"),

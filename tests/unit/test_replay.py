@@ -17,7 +17,9 @@ from agentclient.model.others_freeze import OthersFreeze, doer, others_freeze
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import (
     AgentState,
+    CopyIs,
     FreezeState,
+    GuestIs,
     OutcomeKind,
     Phase,
     WindowKind,
@@ -92,6 +94,9 @@ def test_a_lost_freeze_is_lost_at_its_verdict_and_not_known_to_be_thawed_before_
     assert during.progress is not None
     assert during.progress.verdict is not None
     assert during.progress.verdict.kind is OutcomeKind.LOST
+    assert during.progress.verdict.reason.startswith("no answer will come")
+    assert during.progress.verdict.meaning is not None
+    assert during.progress.verdict.meaning.guest == "The guest may be frozen; its thaw follows now."
     assert during.progress.phase is Phase.THAWING
     assert during.freeze.state is FreezeState.FREEZING
     after = seen(one, 40.0, "qemu:mail1")
@@ -240,6 +245,10 @@ def test_it_is_never_shown_as_better_than_the_journal_has_it(
         progress = state.progress
         if progress is not None and progress.verdict is not None:
             assert not progress.verdict.certified
+            assert progress.verdict.meaning is not None
+            assert progress.verdict.meaning.copy_is is not CopyIs.CONSISTENT
+            assert progress.verdict.meaning.guest_is is not GuestIs.WRITES
+            assert (progress.verdict.thawed, progress.verdict.evidence) == (None, ())
             assert progress.verdict.kind in [_kind(row) for row in mine]
         if state.freeze.state is FreezeState.THAWED:
             assert any(
