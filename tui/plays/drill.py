@@ -12,6 +12,7 @@ from agentclient.model.errors import BadInput
 from agentclient.model.request import Schedule
 from tui.cli import session, tell
 from tui.cli.options import Options, speed_option
+from tui.plays.look import look_of
 from tui.shared.glyphs import detect_signs
 from tui.shared.terminal_features import on_terminal
 from tui.shared.training.catalogue import SCENARIOS, scenario
@@ -88,6 +89,7 @@ def _play(chosen: Scenario, options: Options) -> int:
             schedule=Schedule.of(options.policy),
             copy_to=options.general.copy_to,
             make_app=make_app,
+            **look_of(options),
         )
     notebook.end()
     tell.out("")

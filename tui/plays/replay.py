@@ -22,6 +22,7 @@ from agentclient.replay.incident import Incident, Step, incident_of
 from agentclient.replay.player import FASTEST, SLOWEST, Replay
 from agentclient.replay.selection import AFTER, BEFORE, of_time, of_window
 from tui.cli.options import Options, json_option, vm_argument
+from tui.plays.look import look_of
 from tui.shared.terminal_features import on_terminal
 
 READ_S = 20.0
@@ -75,6 +76,7 @@ def replay_command(
     options = click.get_current_context().find_object(Options) or Options()
     if options.drill is not None:
         raise BadInput("a drill has no journal: replay shows what happened to real VMs")
+    options = options.configured()
     incident = _read(options, names, window, since, at)
     if as_json:
         _print_json(incident)
@@ -82,14 +84,14 @@ def replay_command(
         _print_lines(incident)
     else:
         replay = Replay(incident, speed=speed)
-        return int(load("tui.console.replay.run", "run_replay")(replay))
+        return int(load("tui.console.replay.run", "run_replay")(replay, **look_of(options)))
     return 0
 
 
 def _read(
     options: Options, names: tuple[str, ...], window: int | None, since: str | None, at: str | None
 ) -> Incident:
-    journal = Journal(options.configured().general.journal)
+    journal = Journal(options.general.journal)
 
     def ask(query: Query[Any]) -> Any:
         found = journal.ask(query, READ_S)

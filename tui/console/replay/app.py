@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from textual.binding import BindingType
@@ -17,6 +17,7 @@ from tui.console.replay.keys import PLAY, untaken, without_guests
 from tui.console.replay.line import ReplayLine
 from tui.console.replay.operations import NOTHING_DONE, NoOperations
 from tui.shared.clocks import Clock
+from tui.shared.colours import Colours
 from tui.shared.glyphs import Signs
 
 _VIEWS = list(untaken(keymap.VIEWS))
@@ -29,6 +30,8 @@ class ReplayApp(FrostwatchApp, inherit_bindings=False):
         replay: what is played; it is begun once it is on the screen.
         signs: the set of signs to use; found out if None.
         memory: what is done about the process's memory; None leaves it alone.
+        keys: the keys that actions have in the place of their usual ones, by the actions' ids.
+        theme: the name of the theme that is set, and its colours; None for the usual one.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -44,7 +47,13 @@ class ReplayApp(FrostwatchApp, inherit_bindings=False):
     PLACES: ClassVar[keymap.Groups] = (("app", [*PLAY, *_VIEWS]), *keymap.PLACES[1:])
 
     def __init__(
-        self, replay: Replay, *, signs: Signs | None = None, memory: MemoryPort | None = None
+        self,
+        replay: Replay,
+        *,
+        signs: Signs | None = None,
+        memory: MemoryPort | None = None,
+        keys: Mapping[str, str] | None = None,
+        theme: tuple[str, Colours] | None = None,
     ) -> None:
         self._replay = replay
         self._line = ReplayLine(replay)
@@ -57,6 +66,8 @@ class ReplayApp(FrostwatchApp, inherit_bindings=False):
             clock=Clock(replay.monotonic, replay.wall),
             signs=signs,
             memory=memory,
+            keys=keys,
+            theme=theme,
         )
 
     def lines_on_top(self) -> Iterable[Widget]:

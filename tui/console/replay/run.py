@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+from collections.abc import Mapping
 
 from agentclient.replay.player import Replay
 from tui.console import memory
@@ -12,15 +13,26 @@ from tui.console.leave import LEFT_SOMETHING, SignalHandler
 from tui.console.replay.app import ReplayApp
 from tui.console.replay.operations import NoOperations
 from tui.console.terminal import has_ended
+from tui.shared.colours import Colours
 
 
-def run_replay(replay: Replay) -> int:
+def run_replay(
+    replay: Replay,
+    *,
+    keys: Mapping[str, str] | None = None,
+    theme: tuple[str, Colours] | None = None,
+) -> int:
     """Open the console on a replay, and return when it was left.
+
+    Args:
+        replay: what is played.
+        keys: the keys that actions have in the place of their usual ones, by the actions' ids.
+        theme: the name of the theme that is set, and its colours; None for the usual one.
 
     Returns:
         0, or 1 if the console failed.
     """
-    app = ReplayApp(replay, memory=memory)
+    app = ReplayApp(replay, memory=memory, keys=keys, theme=theme)
 
     def leave_screen() -> None:
         if any(map(has_ended, terminals)):

@@ -9,6 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from agentclient.fleet.store import Fleet
+from tui.console import keymap
 from tui.console.app import DRAIN_S, FrostwatchApp
 from tui.console.dialogs.base import Dialog
 from tui.console.ports import OperationsPort, WatcherPort
@@ -39,6 +40,7 @@ class TrainingApp(FrostwatchApp):
     """
 
     BINDINGS: ClassVar[list[BindingType]] = _KEYS
+    HELP_GROUPS: ClassVar[keymap.Groups] = (("The scenario", _KEYS), *keymap.HELP)
 
     def __init__(
         self,
