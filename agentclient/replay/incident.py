@@ -19,11 +19,13 @@ from agentclient.model.snapshot import VmState
 from agentclient.model.states import Level, WindowKind
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm, VmId
-from agentclient.replay.recorded import word
+from agentclient.replay.recorded import outcome_in, word
 from agentclient.replay.window_state import (
     LEFT,
     UNKNOWN_AGENT,
+    Said,
     Told,
+    events_of,
     never_ended,
     state_then,
     time_of,
@@ -153,13 +155,13 @@ def _vm(row: WindowRow) -> Vm:
 
 def _steps(row: WindowRow, asked: datetime, mono: Callable[[datetime], float]) -> Iterator[Step]:
     """Yield what happened in a window, in order: the state changes before it is said why."""
-    told = Told(row, _moments(row, asked), mono)
+    said = events_of(row, asked)
+    told = Told(row, _moments(row, asked, said), said, outcome_in(row.outcome), mono)
     found: list[tuple[datetime, int, str, Level, str]] = [
         (asked, 0, "asked", Level.INFO, _begins(row))
     ]
-    for one in row.events:
-        at = time_of(one.when.at, one.when.seconds, asked)
-        found.append((at, 2, one.kind, word(Level, one.level) or Level.INFO, one.text))
+    for one in said:
+        found.append((one.at, 2, one.kind, word(Level, one.level) or Level.INFO, one.text))
     for name, at in told.moments.items():
         if name != "asked":
             found.append((at, 1, name, Level.DEBUG, ""))
@@ -178,15 +180,14 @@ def _change(told: Told, at: datetime) -> Callable[[VmState], VmState]:
     return lambda before: state_then(told, at, before)
 
 
-def _moments(row: WindowRow, asked: datetime) -> dict[str, datetime]:
+def _moments(row: WindowRow, asked: datetime, said: tuple[Said, ...]) -> dict[str, datetime]:
     """Return when each thing of a window happened, in that order."""
     moments = {"asked": asked}
     for name, moment in row.times.items():
         if moment is not None and name != "asked":
             moments[name] = time_of(moment.at, moment.seconds, asked)
     if never_ended(row):
-        events = [time_of(one.when.at, one.when.seconds, asked) for one in row.events]
-        moments[LEFT] = max((*moments.values(), *events))
+        moments[LEFT] = max((*moments.values(), *(one.at for one in said)))
     return dict(sorted(moments.items(), key=lambda pair: pair[1]))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Container, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from agentclient.journal.window_row import WindowRow
 from agentclient.model.errors import BadInput
@@ -36,7 +36,7 @@ from agentclient.model.states import (
     WindowState,
 )
 from agentclient.model.vm import Vm
-from agentclient.replay.recorded import outcome_in, seconds, state_in, text, word
+from agentclient.replay.recorded import seconds, state_in, text, word
 
 UNKNOWN_AGENT: Final = AgentHealth(detail="the journal keeps what was seen in its windows alone")
 LEFT: Final = "left"
@@ -48,6 +48,15 @@ _OTHERS: Final = {
 }
 
 
+class Said(NamedTuple):
+    """An event of a window, at its time."""
+
+    at: datetime
+    kind: str
+    level: str
+    text: str
+
+
 @dataclass(frozen=True, slots=True)
 class Told:
     """A window, and when each thing of it happened.
@@ -55,11 +64,15 @@ class Told:
     Attributes:
         row: the window.
         moments: the times of what has happened in it, in their order; `LEFT` is one of them.
+        events: what was said in it.
+        outcome: the outcome of its freeze, or the last that is known; None if none is.
         mono: returns the seconds of the replay's monotonic clock at a time.
     """
 
     row: WindowRow
     moments: Mapping[str, datetime]
+    events: tuple[Said, ...]
+    outcome: Outcome | None
     mono: Callable[[datetime], float]
 
 
@@ -111,7 +124,7 @@ _STATES: Final = {
 
 def _froze(told: Told) -> bool:
     """Return whether the reply said that anything was frozen: an error is a reply as well."""
-    outcome = outcome_in(told.row.outcome)
+    outcome = told.outcome
     return "held" in told.moments or bool(outcome is not None and outcome.frozen)
 
 
@@ -185,15 +198,15 @@ def _verdict(told: Told, at: datetime, vm: Vm) -> Outcome | None:
     The journal keeps the last outcome alone. It is shown from the last verdict on, as long as the
     end did not take that back; nothing of its end is shown before.
     """
-    outcome = outcome_in(told.row.outcome)
-    verdicts = [one for one in _events(told) if one[1][0] in _VERDICTS]
-    since = verdicts[-1][0] if verdicts else told.moments.get("verdict")
+    outcome = told.outcome
+    verdicts = [one for one in told.events if one.kind in _VERDICTS]
+    since = verdicts[-1].at if verdicts else told.moments.get("verdict")
     if outcome is None or since is None or at < since or outcome.kind is OutcomeKind.BROKEN:
         return None
     good = outcome.kind is OutcomeKind.VERIFIED
-    if good and verdicts and _is_bad(verdicts[-1][1][1]):
+    if good and verdicts and _is_bad(verdicts[-1].level):
         return None
-    said = verdicts[-1][1][2] if verdicts else ""
+    said = verdicts[-1].text if verdicts else ""
     then = Outcome(
         outcome.kind,
         said.removeprefix(f"{outcome.kind}: ") or "as the journal says; its words are not kept",
@@ -212,7 +225,7 @@ def _is_bad(level: str) -> bool:
 
 def _frozen_then_ended(told: Told, state: VmState) -> VmState:
     """Return the state after a freeze's end."""
-    outcome, at = outcome_in(told.row.outcome), told.moments["ended"]
+    outcome, at = told.outcome, told.moments["ended"]
     state = state._replace(progress=None, left=None)
     if outcome is None:  # another frostwatch has closed it
         thawed = told.row.settled
@@ -301,16 +314,17 @@ def _others(told: Told, happened: Container[str], before: VmState) -> VmState:
 # -- what is told of a window ---------------------------------------------------------------------
 
 
-def _events(told: Told) -> list[tuple[datetime, tuple[str, str, str]]]:
+def events_of(row: WindowRow, asked: datetime) -> tuple[Said, ...]:
     """Return when each event of a window happened, with its kind, its level and its text."""
-    asked = told.moments["asked"]
-    return [(time_of(one.when.at, one.when.seconds, asked), (one.kind, one.level, one.text))
-            for one in told.row.events]  # fmt: skip
+    return tuple(
+        Said(time_of(one.when.at, one.when.seconds, asked), one.kind, one.level, one.text)
+        for one in row.events
+    )
 
 
 def _count(told: Told, kind: EventKind, at: datetime) -> int:
     """Return how many events of a kind have happened by then."""
-    return sum(when <= at and event[0] == kind for when, event in _events(told))
+    return sum(one.kind == kind and one.at <= at for one in told.events)
 
 
 def time_of(at: str, after_s: float | None, asked: datetime) -> datetime:

@@ -145,6 +145,15 @@ async def test_nothing_is_called_certified_before_its_end() -> None:
         assert "certified" in viewer.row("db1")
 
 
+async def test_however_much_happens_it_says_that_nothing_is_real() -> None:
+    many = [window(number, f"qemu:vm{number}", after_s=7000.0 * number) for number in range(1, 130)]
+    async with watching(*many, speed=1000.0) as viewer:
+        for _ in range(3):
+            await viewer.settle(3.0)
+            assert "nothing here is real" in viewer.lines[0]
+            assert viewer.lines[0].startswith(" REPLAY x1000: 2026-03-01 ")
+
+
 # -- the keys -------------------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ from tui.shared.glyphs import Signs
 from tui.shared.training.catalogue import SCENARIOS
 from tui.shared.training.debrief import as_text, debrief, is_over, marks, went_well
 from tui.shared.training.diary import Diary, Fact, What
-from tui.shared.training.scenario import Scenario
+from tui.shared.training.scenario import Scenario, reached
 
 LOST, HALF, FOREIGN, HUNG = (SCENARIOS[one] for one in ("lost", "half-frozen", "foreign", "hung"))
 
@@ -108,6 +108,19 @@ def test_what_takes_long_is_late() -> None:
     assert bad(LOST, *slow) == ["you took long to freeze it again: the snapshot waited for that"]
     slow = [*RIGHT["hung"][:3], (200.0, "files1", What.RUNG_SYSRQ), (210.0, "files1", What.WRITES)]
     assert any("you took long to go round the agent" in one for one in bad(HUNG, *slow))
+
+
+def test_a_window_that_ends_before_its_agent_hangs_begins_the_task_again() -> None:
+    short = [(5.0, "files1", What.FREEZE), (5.1, "files1", What.HELD),
+             (5.2, "files1", What.THAW_SENT), (5.3, "files1", What.CERTIFIED)]  # fmt: skip
+    assert reached(HUNG, diary(*short)) == []
+    again = [*short, *((at + 20.0, vm, what) for at, vm, what in RIGHT["hung"])]
+    assert went_well(HUNG, diary(*again))
+
+
+def test_the_ladder_thaws_what_was_left_as_well() -> None:
+    facts = [*RIGHT["foreign"][:4], (150.0, "git1", What.RUNG_THAW), RIGHT["foreign"][-1]]
+    assert went_well(FOREIGN, diary(*facts))
 
 
 def test_who_leaves_a_guest_frozen_is_told() -> None:

@@ -20,6 +20,10 @@ from tui.shared.training.debrief import as_text, debrief, went_well
 from tui.shared.training.scenario import Scenario
 
 LIST = "list"
+_READ_ONLY = (
+    "a scenario is played by freezes and thaws, of simulated guests alone: read-only "
+    "(--read-only, or read_only in the settings) forbids them (--no-read-only allows them)"
+)
 DID_NOT_GO_WELL = 1
 _NO_TERMINAL = (
     "a scenario is played by keys, and there is no terminal here (frostwatch drill tells them all)"
@@ -50,7 +54,10 @@ def drill_command(ctx: click.Context, name: str | None, *, drill_speed: float | 
     if not on_terminal():
         raise BadInput(_NO_TERMINAL)
     speed = drill_speed if drill_speed is not None else options.drill_speed
-    return _play(chosen, options._replace(drill_speed=speed).configured())
+    options = options._replace(drill_speed=speed).configured()
+    if options.read_only:
+        raise BadInput(_READ_ONLY)
+    return _play(chosen, options)
 
 
 def _told() -> Iterator[str]:

@@ -17,6 +17,7 @@ from agentclient.model.json_contract import SCHEMA, JsonObject, dumps, rfc3339
 from agentclient.model.moments import parse_past
 from agentclient.model.others_freeze import others_freeze
 from agentclient.model.snapshot import VmState
+from agentclient.model.states import WindowState
 from agentclient.model.text import printable
 from agentclient.replay.incident import Incident, Step, incident_of
 from agentclient.replay.player import FASTEST, SLOWEST, Replay
@@ -137,7 +138,9 @@ def headline(incident: Incident) -> str:
     of = "1 VM" if vms == 1 else f"{vms} VMs"
     left_out = f", {incident.unreadable} more can't be read" if incident.unreadable else ""
     begins = incident.steps[0].at
-    return f"REPLAY: {windows} of {of}, from {begins:%Y-%m-%d %H:%M:%S}{left_out}; it is all over"
+    going_on = sum(row.state is WindowState.OPEN for row in incident.windows)
+    end = f"{going_on} of them not over yet" if going_on else "it is all over"
+    return f"REPLAY: {windows} of {of}, from {begins:%Y-%m-%d %H:%M:%S}{left_out}; {end}"
 
 
 def _lines(incident: Incident, width: int) -> Iterator[str]:

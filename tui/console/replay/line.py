@@ -36,7 +36,7 @@ class ReplayLine(Toned):
 
     def update_line(self) -> None:
         """Show the line as it is now."""
-        text = line_of(self._replay)
+        text = line_of(self._replay, self.size.width)
         if text != self._shown:
             self._shown = text
             self.refresh()
@@ -45,11 +45,11 @@ class ReplayLine(Toned):
         """Return the line."""
         style = self.base_style + self.tone_style(Tone.ACTIVE) + _STYLE
         width = self.size.width
-        return Strip([Segment(fit(line_of(self._replay), width), style)])
+        return Strip([Segment(fit(line_of(self._replay, width), width), style)])
 
 
-def line_of(replay: Replay) -> str:
-    """Return what the line says, what matters first."""
+def line_of(replay: Replay, width: int = 80) -> str:
+    """Return what the line says; where it is too long, what is least wanted is left out."""
     done, events = replay.place
     how = "paused" if replay.paused else f"x{replay.speed:g}"
     next_in_s = replay.next_in_s
@@ -60,4 +60,8 @@ def line_of(replay: Replay) -> str:
     else:
         then = f"next in {clock(next_in_s + 0.999)}"
     shown = replay.wall().strftime("%Y-%m-%d %H:%M:%S")
-    return f" REPLAY {how}: {shown}, {done}/{events}, {then}; {NOTHING_REAL}"
+    head, tail = f" REPLAY {how}: {shown}", f"; {NOTHING_REAL}"
+    for more in (f", {done}/{events}, {then}", f", {then}", f", {done}/{events}"):
+        if len(head) + len(more) + len(tail) <= width:
+            return head + more + tail
+    return head + tail

@@ -15,7 +15,6 @@ class What(StrEnum):
     THAW = "thaw"
     THAW_FOREIGN = "thaw-foreign"
     STOP = "stop"
-    COPY = "copy"
     RUNG_CONNECT = "rung-connect"
     RUNG_THAW = "rung-thaw"
     RUNG_WAIT = "rung-wait"
@@ -41,7 +40,6 @@ DEEDS = frozenset(
         What.THAW,
         What.THAW_FOREIGN,
         What.STOP,
-        What.COPY,
         What.RUNG_CONNECT,
         What.RUNG_THAW,
         What.RUNG_WAIT,

@@ -8,10 +8,11 @@ from dataclasses import replace
 from agentclient.backends.drill.plan import make_guest
 from agentclient.backends.drill.troubles import Trouble
 from tui.shared.training.diary import Diary, What
-from tui.shared.training.rules import after, left_frozen, others_frozen, reset
+from tui.shared.training.rules import after, left_frozen, one_of, others_frozen, reset
 from tui.shared.training.scenario import Command, Goal, Mark, Scenario
 
 LEFT, WORKS = "git1", "app1"
+_FREES = (What.THAW_FOREIGN, What.RUNG_THAW, What.RUNG_SYSRQ, What.RUNG_RESET)
 
 
 def _wrong(diary: Diary) -> Iterator[Mark]:
@@ -58,7 +59,7 @@ FOREIGN = Scenario(
         Goal(
             "git1 was left frozen: thaw it",
             "Put the cursor on git1, press t, read what that breaks, and say yes (Tab, Enter).",
-            after(What.THAW_FOREIGN, LEFT),
+            one_of(*(after(what, LEFT) for what in _FREES)),
             "you thawed what nobody else would have thawed",
             60.0,
             "you took long to thaw git1 once it was known: its users waited",

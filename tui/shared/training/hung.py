@@ -14,6 +14,11 @@ VM = "files1"
 _INSTEAD = "SysRq (rung by key) thaws its disks, and loses nothing."
 
 
+def _held(diary: Diary, _: Fact | None) -> Fact | None:
+    """Return that it is held: once more, if it was thawed again before its agent hung."""
+    return diary.first(What.HELD, VM, diary.last(What.CERTIFIED, VM))
+
+
 def _sysrq(diary: Diary, before: Fact | None) -> Fact | None:
     """Return what has freed it: SysRq, or else a reset, which is judged apart."""
     found = [diary.first(what, VM, before) for what in (What.RUNG_SYSRQ, What.RUNG_RESET)]
@@ -43,7 +48,7 @@ HUNG = Scenario(
         Goal(
             "freeze files1, and hold it for about 10 s",
             "Put the cursor on files1, press f, choose how long it is held, and Enter.",
-            after(What.HELD, VM),
+            _held,
         ),
         Goal(
             "the copy is being made: thaw files1 when it is done",

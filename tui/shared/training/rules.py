@@ -15,11 +15,11 @@ def after(what: What, vm: str) -> Reached:
     return lambda diary, before: diary.first(what, vm, before)
 
 
-def one_of(first: Reached, second: Reached) -> Reached:
-    """Return what reaches a goal: the one or the other, whichever came first."""
+def one_of(*ways: Reached) -> Reached:
+    """Return what reaches a goal: one of these, whichever came first."""
 
     def found(diary: Diary, before: Fact | None) -> Fact | None:
-        facts = [one for one in (first(diary, before), second(diary, before)) if one is not None]
+        facts = [one for way in ways if (one := way(diary, before)) is not None]
         return min(facts, key=lambda one: one.at, default=None)
 
     return found
