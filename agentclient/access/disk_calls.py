@@ -141,13 +141,12 @@ class DiskCalls(Protocol):
         """Let a VM that stands still go on."""
 
     def begin_backup(
-        self, works: Sequence[DiskWork], limit: int, *, since: str | None, record: str | None
+        self, works: Sequence[DiskWork], *, since: str | None, record: str | None
     ) -> None:
         """Begin to copy disks as they are now, all of one moment.
 
         Args:
             works: the disks, and the files that take them, which are images of the right size.
-            limit: the most bytes a second of each disk; 0 for no limit.
             since: the record by which only what was written since is copied; None for all.
             record: have the disks record from now on what is written, under this name; None to
                 have none.

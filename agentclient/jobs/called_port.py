@@ -25,7 +25,8 @@ from agentclient.protocol.qmp_block import BlockJob, Disk
 
 T = TypeVar("T")
 
-CALL_S: Final = 10.0
+# libvirt itself waits for half a minute where another call has the domain, and then says whose.
+CALL_S: Final = 40.0
 _AGAIN_S: Final = 0.2
 # A daemon that is started anew is there again after a moment.
 _PLANNED_IN: Final = 20

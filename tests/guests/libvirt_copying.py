@@ -27,7 +27,7 @@ from tests.guests.lab.shell import wait_until
 PATIENCE_S = 150.0
 
 
-# A disk of which 100 MB a second are read at the most, however fast the machine is: a copy of it
+# A disk of which 8 MB a second are read at the most, however fast the machine is: a copy of it
 # can be told a limit before it is done. It is served, since libvirt has no such disk of its own.
 LARGE = "vdx"
 _SERVED = {
@@ -61,7 +61,7 @@ class RoomyGuest(DomainGuest):
 
     def _xml(self, built: Image) -> str:
         socket = self.places.directory / "large.sock"
-        group = f"throttle-group,id=slow,x-bps-read={100 << 20}"
+        group = f"throttle-group,id=slow,x-bps-read={8 << 20}"
         options = ",".join(f"{name}={value}" for name, value in _SERVED.items())
         words = ["-t", "-e", "0", "-k", str(socket), "-x", "slow", "--object", group]
         program = tool("qemu-nbd") or "qemu-nbd"

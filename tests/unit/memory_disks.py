@@ -155,10 +155,9 @@ class MemoryDisks:
         self.state = "running"
 
     def begin_backup(
-        self, works: Sequence[DiskWork], limit: int, *, since: str | None, record: str | None
+        self, works: Sequence[DiskWork], *, since: str | None, record: str | None
     ) -> None:
         self._ask("begin_backup")
-        self.speeds += [limit] if limit else []
         if "hang" in self.refuses:
             self.hangs.wait(30.0)
         self.since = since

@@ -168,7 +168,7 @@ def test_one_that_begins_after_all_is_ended(night: Night) -> None:
     ended = threading.Event()
 
     def begin() -> None:
-        night.disks.begin_backup(works, 0, since=None, record=None)
+        night.disks.begin_backup(works, since=None, record=None)
 
     def late(_: None) -> None:
         night.disks.abort_backup(works)

@@ -186,18 +186,15 @@ class LibvirtDisks:
         self._call(lambda domain, _, __: domain.resume())
 
     def begin_backup(
-        self, works: Sequence[DiskWork], limit: int, *, since: str | None, record: str | None
+        self, works: Sequence[DiskWork], *, since: str | None, record: str | None
     ) -> None:
-        """Begin a backup in push mode; libvirt takes its limit only then."""
+        """Begin a backup in push mode."""
 
-        def ask(domain: Any, _connection: Any, binding: Binding) -> None:
+        def ask(domain: Any, _connection: Any, _binding: Binding) -> None:
             targets = [one.disk for one in works]
             others = _others(domain, targets)
             checkpoint = None if record is None else checkpoint_xml(record, targets, others)
             domain.backupBegin(backup_xml(works, others, since), checkpoint, _REUSE)
-            for one in works if limit else ():
-                with suppress(binding.libvirt.libvirtError):  # it is done already
-                    domain.blockJobSetSpeed(one.disk, limit, _BYTES)
 
         self._call(ask)
 

@@ -52,7 +52,6 @@ class CalledBackup(ChainedBackup):
         self._works: tuple[DiskWork, ...] = ()
         self._since: str | None = None
         self._recorder: str | None = None
-        self._limit = 0
 
     def prepare(self) -> None:
         """Choose the disks, find what to build on, and make the folder and its files."""
@@ -82,11 +81,10 @@ class CalledBackup(ChainedBackup):
     def start(self) -> None:
         """Have the manager begin to copy all disks: they are of one moment."""
         port, works = self._known, self._works
-        limit = self._limit = self.context.control.limit
         self._begun = True
 
         def begin() -> None:
-            port.calls.begin_backup(works, limit, since=self._since, record=self._recorder)
+            port.calls.begin_backup(works, since=self._since, record=self._recorder)
 
         try:
             # Nobody would follow one that begins after all.
@@ -95,7 +93,10 @@ class CalledBackup(ChainedBackup):
             raise JobFailed(error.reason, _WHERE) from error
 
     def follow(self) -> None:
-        """Wait until all disks are copied."""
+        """Wait until all disks are copied.
+
+        libvirt takes a limit of a job that runs alone: that is not waited for in the window.
+        """
         port = self._known
         # From now on what libvirt says of its last backup is said of this one.
         self._works = tuple(one._replace(began=True) for one in self._works)
@@ -109,7 +110,6 @@ class CalledBackup(ChainedBackup):
             self.began_at,
             self.window.frozen_at,
             self.window.thawed_at,
-            self._limit,
         )
         text = "copying what the disks held when it was taken"
         self._follower.follow(JobStage.COPYING, text, all_ended_or_stopped(port))
