@@ -14,10 +14,11 @@ import pytest
 
 from agentclient.jobs.command.request import CommandRequest
 from agentclient.model.command import ThawWhen
-from agentclient.model.job import Consistency, JobRefusal, JobResult, JobStage
+from agentclient.model.job import Consistency, JobKind, JobRefusal, JobResult, JobStage
 from tests.guests.backing_up import in_the_stage
 from tests.guests.lab import DomainGuest, Libvirtd, check_copy
 from tests.guests.lab.loads import AppendLoad
+from tests.guests.lab.process import make_disk
 from tests.guests.lab.shell import wait_until
 from tests.guests.libvirt_copying import (
     LARGE,
@@ -232,7 +233,10 @@ def test_a_cancelled_backup_leaves_nothing(copier: Copier, writer: DomainGuest) 
 def test_a_command_that_begins_a_backup_has_the_guest_thawed_once_it_runs(
     copier: Copier, writer: DomainGuest, tmp_path: Path
 ) -> None:
-    files = {name: tmp_path / f"{name}.qcow2" for name in (*DISKS.values(), "vdc", LARGE)}
+    found = copier.engine.jobs.survey(copier.vm, JobKind.BACKUP).disks
+    files = {one.disk.name: tmp_path / f"{one.disk.name}.qcow2" for one in found}
+    for one in found:  # those that libvirt makes it deletes, too
+        make_disk(files[one.disk.name], one.disk.size)
     xml = tmp_path / "backup.xml"
     disks = "".join(
         f"<disk name='{name}' backup='yes' type='file'><driver type='qcow2'/>"
@@ -241,7 +245,8 @@ def test_a_command_that_begins_a_backup_has_the_guest_thawed_once_it_runs(
     )
     xml.write_text(f"<domainbackup mode='push'><disks>{disks}</disks></domainbackup>")
     virsh = f"virsh --connect '{writer.daemon.uri}'"
-    begin = f"backup-begin {writer.name} {xml}; blockjob {writer.name} {LARGE} --bandwidth 1"
+    slow = f"blockjob {writer.name} {LARGE} --bandwidth 1"
+    begin = f"backup-begin {writer.name} {xml} --reuse-external; {slow}"
     # Its small disks are copied meanwhile; the large one is of no interest.
     end = f"sleep 2; {virsh} domjobabort {writer.name}"
     script = f"{virsh} '{begin}' && {end}"
