@@ -100,7 +100,7 @@ def test_migrated_while_nobody_but_a_holder_has_it_it_has_not_ended(
     guest.take_again()
     left = window(guest)
     assert left["settled"] is False, left
-    guest.qmp("cont")
+    elsewhere.virsh("resume", NAME)
     assert guest.frozen_mounts() == {"a"}
     code, told, said = ended(frostwatch(guest, "thaw", f"libvirt:{NAME}", "--json"), PATIENT_S)
     assert code == 0, (told, said)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +20,7 @@ from agentclient.backends.libvirt.generation import (
     number_of,
     process_of_start,
     uuid_of,
+    was_to_take_a_guest,
 )
 from agentclient.backends.libvirt.uris import SYSTEM, Uri, wanted
 from agentclient.backends.libvirt.watched_domain import WatchedDomain, run_state_of
@@ -168,6 +171,16 @@ def test_a_word_for_a_start_has_its_daemon_its_domain_and_its_number() -> None:
     word = f"{SYSTEM}#{UUID}#3#4711.99"
     assert (daemon_of(word), uuid_of(word), number_of(word)) == (SYSTEM, UUID, 3)
     assert (uuid_of("odd"), number_of("odd")) == ("", -1)
+
+
+@pytest.mark.parametrize(("words", "takes"), [(["-incoming", "defer"], True), (["-S"], False)])
+def test_a_process_that_was_started_to_take_a_guest_says_so(words: list[str], takes: bool) -> None:
+    sleeps = [sys.executable, "-I", "-S", "-c", "input()", *words]
+    with subprocess.Popen(sleeps, stdin=subprocess.PIPE) as child:
+        assert was_to_take_a_guest(f"{SYSTEM}#{UUID}#3#{child.pid}.99") is takes
+        child.kill()
+    assert not was_to_take_a_guest(f"{SYSTEM}#{UUID}#3")
+    assert not was_to_take_a_guest(f"{SYSTEM}#{UUID}#3#0.0")
 
 
 # -- one row ---------------------------------------------------------------------------------------

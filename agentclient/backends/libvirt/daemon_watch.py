@@ -13,10 +13,10 @@ from typing import Any, Final
 from agentclient.backends.libvirt.binding import Binding, connected, load_binding
 from agentclient.backends.libvirt.daemon import AGAIN_S, Daemon
 from agentclient.backends.libvirt.domain_xml import channel_of
-from agentclient.backends.libvirt.ends import End, end_of_reason
+from agentclient.backends.libvirt.ends import Birth, End, end_of_reason
 from agentclient.backends.libvirt.error_codes import Trouble, trouble_of
 from agentclient.backends.libvirt.events import Events
-from agentclient.backends.libvirt.generation import generation_of
+from agentclient.backends.libvirt.generation import generation_of, was_to_take_a_guest
 from agentclient.backends.libvirt.watched_copies import copies_in
 from agentclient.backends.libvirt.watched_domain import WatchedDomain
 from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
@@ -144,8 +144,10 @@ class DaemonWatch:
         """Return a domain with what its XML says of its agent."""
         daemon = self._daemon
         generation, name = generation_of(domain, daemon.uri), domain.name()
+        takes = was_to_take_a_guest(generation)
         with daemon.locked() as domains:
             known = domains.describe(domain.UUIDString(), name, domain.ID(), generation)
+            known.birth = Birth.INCOMING if takes else known.birth
             before = known.openings
         try:
             xml = domain.XMLDesc()

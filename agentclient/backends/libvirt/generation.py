@@ -13,6 +13,7 @@ from agentclient.backends.libvirt.uris import Uri
 from agentclient.model.vm import Process
 
 _LONGEST_NUMBER: Final = 32
+_LONGEST_COMMAND: Final = 1 << 20
 
 
 def generation_of(domain: Any, uri: Uri) -> str:
@@ -70,6 +71,22 @@ def uuid_of(generation: str) -> str:
 def process_of_start(generation: str) -> str:
     """Return what tells the process of a start on this host; empty if that was not seen."""
     return (*generation.split("#"), "", "", "", "")[3]
+
+
+def was_to_take_a_guest(generation: str) -> bool:
+    """Return whether the process of a start on this host was started to go on with a guest.
+
+    Its command line says so for as long as it runs; why the domain runs is another thing once it
+    was paused. False also where that can't be seen.
+    """
+    pid = process_of_start(generation).partition(".")[0]
+    if not pid.isdecimal():
+        return False
+    try:
+        with (PROC / pid / "cmdline").open("rb") as file:
+            return b"-incoming" in file.read(_LONGEST_COMMAND).split(b"\0")
+    except OSError:
+        return False
 
 
 def number_of(generation: str) -> int:
