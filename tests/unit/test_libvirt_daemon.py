@@ -40,7 +40,7 @@ XML = (
     " state='connected'/><alias name='channel0'/></channel></devices></domain>"
 )
 FREEZE, STATUS, THAW = "guest-fsfreeze-freeze", "guest-fsfreeze-status", "guest-fsfreeze-thaw"
-RUNNING, PAUSED, SHUT_OFF = 1, 3, 5
+RUNNING, PAUSED, SHUTTING_DOWN, SHUT_OFF = 1, 3, 4, 5
 DESTROYED = 2
 SOON_S = 10.0
 
@@ -401,6 +401,21 @@ def test_another_start_proves_the_end_of_the_one_before_if_it_was_booted(
     assert vm.identity is not None
     assert backend.has_ended(vm.identity) is ended
     assert backend.list_vms()[0].incoming is (reason == 3)
+
+
+@pytest.mark.parametrize(
+    ("detail", "state"), [(1, RunState.SHUTDOWN), (0, RunState.UNKNOWN), (2, RunState.UNKNOWN)]
+)
+def test_a_guest_that_shuts_down_says_so_and_a_qemu_that_is_ended_does_not(
+    host: FakeHost, backend: LibvirtBackend, detail: int, state: RunState
+) -> None:
+    (vm,) = backend.list_vms()
+    access: Any = backend.open(vm, SimpleNamespace(open=None, successor=None))
+    assert access.observe().run_state is RunState.RUNNING
+    host.domains[0].run_state = SHUTTING_DOWN
+    host.events[0](host, host.domains[0], 6, detail, None)
+    until(lambda: access.observe().run_state is state)
+    assert access.is_gone() is False
 
 
 @pytest.mark.parametrize(("detail", "ended"), [(0, True), (1, None), (2, None)])

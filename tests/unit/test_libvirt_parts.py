@@ -167,6 +167,19 @@ def test_a_pause_has_its_reason() -> None:
     assert run_state_of(99, 0) is RunState.UNKNOWN
 
 
+def test_a_qemu_that_ends_is_no_guest_that_has_shut_down() -> None:
+    """One whose guest has migrated ends as well (seen on libvirt 11.3)."""
+    for state, reason in ((4, 0), (3, 8), (5, 0)):
+        domain = watched()
+        domain.take_statistics({"state.state": 3, "state.reason": 2}, 1.0)
+        domain.take_statistics({"state.state": state, "state.reason": reason}, 2.0)
+        assert (domain.view.run_state, domain.view.gone) == (RunState.UNKNOWN, None)
+        domain.powered_off = True
+        assert domain.view.run_state is RunState.SHUTDOWN
+        domain.take_statistics({"state.state": 1, "state.reason": 1}, 3.0)
+        assert domain.view.run_state is RunState.RUNNING
+
+
 def test_a_word_for_a_start_has_its_daemon_its_domain_and_its_number() -> None:
     word = f"{SYSTEM}#{UUID}#3#4711.99"
     assert (daemon_of(word), uuid_of(word), number_of(word)) == (SYSTEM, UUID, 3)
@@ -177,6 +190,8 @@ def test_a_word_for_a_start_has_its_daemon_its_domain_and_its_number() -> None:
 def test_a_process_that_was_started_to_take_a_guest_says_so(words: list[str], takes: bool) -> None:
     sleeps = [sys.executable, "-I", "-S", "-c", "input()", *words]
     with subprocess.Popen(sleeps, stdin=subprocess.PIPE) as child:
+        while not Path(f"/proc/{child.pid}/cmdline").read_bytes():
+            pass  # the kernel is about to write it
         assert was_to_take_a_guest(f"{SYSTEM}#{UUID}#3#{child.pid}.99") is takes
         child.kill()
     assert not was_to_take_a_guest(f"{SYSTEM}#{UUID}#3")

@@ -303,6 +303,11 @@ class Daemon:
         with self._condition:
             self._known.on_stopped(uuid, end)
 
+    def on_powered_off(self, uuid: str) -> None:
+        """Take that a domain's guest has shut down."""
+        with self._condition:
+            self._known.on_powered_off(uuid)
+
     def on_lifecycle(self, uuid: str) -> None:
         """Take that a domain is not what it was: it was started, has stopped, or was renamed."""
         with self._condition:

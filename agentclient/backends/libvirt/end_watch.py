@@ -83,6 +83,9 @@ class EndWatch:
         with self._lock:
             self._told.on_stopped(uuid, end)
 
+    def on_powered_off(self, uuid: str) -> None:
+        """Do nothing: its end is told."""
+
     def on_lifecycle(self, uuid: str) -> None:
         """Do nothing: what matters here was told."""
 

@@ -11,7 +11,8 @@ from agentclient.backends.libvirt.ends import Birth, End, birth_of_event, end_of
 
 _LIFECYCLE, _REBOOT, _AGENT, _METADATA = 0, 1, 18, 23  # virDomainEventID
 _CONNECTED: Final = 1
-_STARTED, _STOPPED = 2, 5  # virDomainEventType
+_STARTED, _STOPPED, _SHUTDOWN = 2, 5, 6  # virDomainEventType
+_BY_GUEST: Final = 1  # virDomainEventShutdownDetailType: else its QEMU was told to end
 _PORT: Final = "VSERPORT_CHANGE"
 
 
@@ -37,6 +38,9 @@ class Listener(Protocol):
             uuid: the domain's.
             end: what has become of its guest.
         """
+
+    def on_powered_off(self, uuid: str) -> None:
+        """Take that a domain's guest has shut down; `on_lifecycle` follows."""
 
     def on_lifecycle(self, uuid: str) -> None:
         """Take that a domain is not what it was: started, stopped, renamed, or described anew."""
@@ -110,6 +114,8 @@ class Events:
             listener.on_started(uuid, domain.ID(), birth_of_event(detail))
         elif event == _STOPPED and (end := end_of_event(detail)) is not None:
             listener.on_stopped(uuid, end)
+        elif event == _SHUTDOWN and detail == _BY_GUEST:
+            listener.on_powered_off(uuid)
         listener.on_lifecycle(uuid)
 
     def _on_metadata(

@@ -127,6 +127,12 @@ class KnownDomains:
         self._told.on_stopped(uuid, end)
         self._births = {start: birth for start, birth in self._births.items() if start[0] != uuid}
 
+    def on_powered_off(self, uuid: str) -> None:
+        """Take that a guest has shut down."""
+        known = self._new.get(uuid) or self.running.get(uuid)
+        if known is not None:
+            known.powered_off = True
+
     def on_reset(self, uuid: str) -> bool:
         """Take that a domain was reset; return whether it is known."""
         if uuid not in self.running:

@@ -12,21 +12,22 @@ from agentclient.model.job import QemuJob
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import RunState
 
-_RUNNING, _BLOCKED, _PAUSED, _SHUTDOWN, _SHUTOFF, _CRASHED, _ASLEEP = range(1, 8)
+_RUNNING, _BLOCKED, _PAUSED, _SHUTDOWN, _SHUT_OFF, _CRASHED, _ASLEEP = range(1, 8)
+# Not *shut down* nor *off*: a QEMU whose guest has migrated ends as well, and is both for a moment.
+# That a guest has shut down is told by an event, and so is its end (P9).
 _STATES: Final = {
     _RUNNING: RunState.RUNNING,
     _BLOCKED: RunState.RUNNING,
     _PAUSED: RunState.PAUSED,
-    _SHUTDOWN: RunState.SHUTDOWN,
-    _SHUTOFF: RunState.GONE,
     _CRASHED: RunState.PANICKED,
     _ASLEEP: RunState.SUSPENDED,
 }
-# Why a domain is paused (virDomainPausedReason), where that makes another state of it.
+_SHUTTING_DOWN: Final = 8  # virDomainPausedReason
+# Why a domain is paused, where that makes another state of it.
 _PAUSED_STATES: Final = {
     2: RunState.MIGRATING,
     5: RunState.IO_ERROR,
-    8: RunState.SHUTDOWN,
+    _SHUTTING_DOWN: RunState.UNKNOWN,
     10: RunState.PANICKED,
 }
 
@@ -52,6 +53,7 @@ class WatchedDomain:
         port_open: whether an agent is there; None if that isn't known.
         openings: moves with each opening and closing of the port that was told.
         resets: counts its resets.
+        powered_off: its guest has shut down, as was told, and does not run again yet.
         written_bytes: what it has written to its disks; None if that isn't known.
         birth: which guest it has begun with; None if that isn't known.
         looked_at: when libvirt was last asked about it (monotonic clock).
@@ -68,6 +70,7 @@ class WatchedDomain:
     port_open: bool | None = None
     openings: int = 0
     resets: int = 0
+    powered_off: bool = False
     written_bytes: int | None = None
     birth: Birth | None = None
     looked_at: float = 0.0
@@ -77,15 +80,13 @@ class WatchedDomain:
     @property
     def view(self) -> MonitorView:
         """What is known of it, as what a look has shown."""
-        gone = self.run_state is RunState.GONE
         return MonitorView(
-            self.run_state,
+            RunState.SHUTDOWN if self.powered_off else self.run_state,
             self.port_open,
             openings=self.openings,
             resets=self.resets,
             written_bytes=self.written_bytes,
             problem=self.problem,
-            gone=gone or None,
             block_jobs=self.copies,
         )
 
@@ -99,8 +100,9 @@ class WatchedDomain:
         state, reason = figures.get("state.state"), figures.get("state.reason")
         if isinstance(state, int):
             self.run_state = run_state_of(state, reason if isinstance(reason, int) else 0)
-            if state == _RUNNING and self.birth is None:
-                self.birth = birth_of_reason(reason)
+            if state == _RUNNING:
+                self.powered_off = False  # it was started anew by its own QEMU
+                self.birth = self.birth or birth_of_reason(reason)
         self.written_bytes = _written(figures)
         self.looked_at = now
 
