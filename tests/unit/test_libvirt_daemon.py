@@ -403,6 +403,25 @@ def test_another_start_proves_the_end_of_the_one_before_if_it_was_booted(
     assert backend.list_vms()[0].incoming is (reason == 3)
 
 
+def test_a_start_stays_the_same_when_its_process_is_not_seen_any_more(
+    host: FakeHost, backend: LibvirtBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A QEMU that ends is described once more, since its guest has shut down; then it has ended."""
+    seen = [f"qemu:///system#{UUID}#3#4711.99", f"qemu:///system#{UUID}#3"]
+    monkeypatch.setattr(daemon_watch, "generation_of", lambda *_: seen[0])
+    (vm,) = backend.list_vms()
+    (domain,) = host.domains
+    described = threading.Event()
+    domain.on_described, domain.run_state = described.set, SHUTTING_DOWN
+    seen.pop(0)
+    host.events[0](host, domain, 6, 1, None)
+    assert described.wait(SOON_S)
+    host.domains = []
+    host.events[0](host, domain, 5, 0, None)
+    assert vm.identity is not None
+    assert backend.has_ended(vm.identity) is True
+
+
 @pytest.mark.parametrize(
     ("detail", "state"), [(1, RunState.SHUTDOWN), (0, RunState.UNKNOWN), (2, RunState.UNKNOWN)]
 )

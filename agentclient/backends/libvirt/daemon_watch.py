@@ -129,7 +129,7 @@ class DaemonWatch:
                 daemon.list_soon((uuid,))  # it was started
                 continue
             if known is None or uuid in dirty or known.name != domain.name():
-                known = self._described(domain, binding)
+                known = self._described(domain, known, binding)
                 changed.add(uuid)
             with daemon.locked():
                 known.take_statistics(figures, now)
@@ -140,10 +140,13 @@ class DaemonWatch:
             daemon.list_soon(off)
             daemon.on_looked(changed)
 
-    def _described(self, domain: Any, binding: Binding) -> WatchedDomain:
+    def _described(
+        self, domain: Any, known: WatchedDomain | None, binding: Binding
+    ) -> WatchedDomain:
         """Return a domain with what its XML says of its agent."""
-        daemon = self._daemon
-        generation, name = generation_of(domain, daemon.uri), domain.name()
+        daemon, name = self._daemon, domain.name()
+        # Of a start that is known, the process may be about to end, and not be seen any more.
+        generation = generation_of(domain, daemon.uri) if known is None else known.generation
         takes = was_to_take_a_guest(generation)
         with daemon.locked() as domains:
             known = domains.describe(domain.UUIDString(), name, domain.ID(), generation)
