@@ -99,14 +99,15 @@ def _by_agent(state: VmState) -> str | None:
 def _note(state: VmState) -> str:
     said_twice = state.held_by is None and state.trouble_is_the_agents
     reach = state.vm.out_of_reach
+    why_not = reach or state.vm.freeze_disabled
     detail = printable(reach, 200) if reach else None  # what a visit makes of it
     parts = (
         str(state.left_by) if state.left_by else None,
         str(state.held_by) if state.held_by else None,
         f"locked by {state.vm.locked_by}" if state.vm.locked_by else None,
         _read_only(state.vm),
-        reach or state.vm.freeze_disabled,
-        state.vm.no_monitor,
+        why_not,
+        None if state.vm.no_monitor == why_not else state.vm.no_monitor,
         None if state.held_by or (reach and state.agent.detail == detail) else _by_agent(state),
         None if state.trouble == state.vm.no_monitor or said_twice else state.trouble,
     )
