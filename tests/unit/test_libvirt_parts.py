@@ -186,16 +186,20 @@ def test_a_word_for_a_start_has_its_daemon_its_domain_and_its_number() -> None:
     assert (uuid_of("odd"), number_of("odd")) == ("", -1)
 
 
-@pytest.mark.parametrize(("words", "takes"), [(["-incoming", "defer"], True), (["-S"], False)])
-def test_a_process_that_was_started_to_take_a_guest_says_so(words: list[str], takes: bool) -> None:
+@pytest.mark.parametrize(
+    ("words", "takes"), [(["-incoming", "defer"], True), (["-S"], False), (["-loadvm", "x"], None)]
+)
+def test_a_process_that_was_started_to_take_a_guest_says_so(
+    words: list[str], takes: bool | None
+) -> None:
     sleeps = [sys.executable, "-I", "-S", "-c", "input()", *words]
     with subprocess.Popen(sleeps, stdin=subprocess.PIPE) as child:
         while not Path(f"/proc/{child.pid}/cmdline").read_bytes():
             pass  # the kernel is about to write it
         assert was_to_take_a_guest(f"{SYSTEM}#{UUID}#3#{child.pid}.99") is takes
         child.kill()
-    assert not was_to_take_a_guest(f"{SYSTEM}#{UUID}#3")
-    assert not was_to_take_a_guest(f"{SYSTEM}#{UUID}#3#0.0")
+    assert was_to_take_a_guest(f"{SYSTEM}#{UUID}#3") is None
+    assert was_to_take_a_guest(f"{SYSTEM}#{UUID}#3#0.0") is None
 
 
 # -- one row ---------------------------------------------------------------------------------------

@@ -147,10 +147,11 @@ class DaemonWatch:
         daemon, name = self._daemon, domain.name()
         # Of a start that is known, the process may be about to end, and not be seen any more.
         generation = generation_of(domain, daemon.uri) if known is None else known.generation
-        takes = was_to_take_a_guest(generation)
+        births = {True: Birth.INCOMING, False: Birth.BOOTED, None: None}
+        begun = births[was_to_take_a_guest(generation)]
         with daemon.locked() as domains:
             known = domains.describe(domain.UUIDString(), name, domain.ID(), generation)
-            known.birth = Birth.INCOMING if takes else known.birth
+            known.birth = begun or known.birth
             before = known.openings
         try:
             xml = domain.XMLDesc()

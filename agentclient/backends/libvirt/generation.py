@@ -14,6 +14,7 @@ from agentclient.model.vm import Process
 
 _LONGEST_NUMBER: Final = 32
 _LONGEST_COMMAND: Final = 1 << 20
+_FEWEST_WORDS: Final = 3  # a process that is ending has none
 
 
 def generation_of(domain: Any, uri: Uri) -> str:
@@ -73,20 +74,26 @@ def process_of_start(generation: str) -> str:
     return (*generation.split("#"), "", "", "", "")[3]
 
 
-def was_to_take_a_guest(generation: str) -> bool:
+def was_to_take_a_guest(generation: str) -> bool | None:
     """Return whether the process of a start on this host was started to go on with a guest.
 
     Its command line says so for as long as it runs; why the domain runs is another thing once it
-    was paused. False also where that can't be seen.
+    was paused.
+
+    Returns:
+        False if it was started for a new guest; None if that can't be seen.
     """
     pid = process_of_start(generation).partition(".")[0]
     if not pid.isdecimal():
-        return False
+        return None
     try:
         with (PROC / pid / "cmdline").open("rb") as file:
-            return b"-incoming" in file.read(_LONGEST_COMMAND).split(b"\0")
+            words = frozenset(file.read(_LONGEST_COMMAND).split(b"\0"))
     except OSError:
-        return False
+        return None
+    if b"-incoming" in words:
+        return True
+    return None if b"-loadvm" in words or len(words) < _FEWEST_WORDS else False
 
 
 def number_of(generation: str) -> int:
