@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,13 +146,16 @@ def test_a_thaw_gets_through_beside_as_many_pending_freezes_as_may_be(
         assert (thaw.ok, thaw.thawed) == (True, 1)
         tell(f"a thaw beside {PENDING} pending freezes: {took_s:.3f} s")
         pending = hooked(others)
+        words: Counter[str] = Counter()
         for guest, operation in zip(others, operations, strict=True):
             if guest not in pending:
                 refused = operation.wait(3 * SOON_S)
                 assert isinstance(refused, Outcome)
-                assert (refused.kind, refused.refusal) == (OutcomeKind.REFUSED, Refusal.BUSY)
-                assert f"{PENDING} freezes are pending" in refused.reason
-        tell(f"{len(pending)} of {len(others)} pending, the others refused with a word")
+                # The holder's own proof may be late beside twenty freezes that begin at once.
+                assert refused.refusal in (Refusal.BUSY, Refusal.HOLDER), refused
+                words[f"{refused.refusal}: {refused.reason}"] += 1
+        tell(f"{len(pending)} of {len(others)} pending, the others refused: {words}")
+        assert any(f"{PENDING} freezes are pending" in word for word in words)
         for guest in others:
             guest.clear_hook()
         outcomes = [one.wait(60.0) for one in operations]
