@@ -38,6 +38,7 @@ MOST_IMPORTS: Final = 8
 # What the calls to each VM have shown; so those that hang pile up in no number of freezes.
 _states: dict[str, CallState] = {}
 _imports = threading.BoundedSemaphore(MOST_IMPORTS)
+_waiting: deque[_Import] = deque()
 
 
 class CalledGuest(ArmedGuest):
@@ -296,15 +297,18 @@ class _Import:
         self._body = body
 
     def start(self) -> None:
-        """Start the thread; where that fails, the problem says so."""
-        if not _imports.acquire(blocking=False):
-            self._fail("other modules are being imported, and hang")
-            return
+        """Start the thread, or wait for a place; where there is no thread, the problem says so."""
+        _waiting.append(self)
+        _start_waiting()
+
+    def begin(self) -> None:
+        """Begin, since there is a place."""
         try:
             threading.Thread(target=self._run, name="import", daemon=True).start()
         except NO_THREAD as error:
             _imports.release()
-            self._fail(f"no thread could be had: {why_no_thread(error)}")
+            self.problem = f"no thread could be had: {why_no_thread(error)}"
+            self.wakeup.set()
 
     def _run(self) -> None:
         try:
@@ -314,6 +318,7 @@ class _Import:
         finally:
             _imports.release()
             self.wakeup.set()
+            _start_waiting()
 
     def _imported(self) -> ThawCalls:
         paths = self._body.get("paths")
@@ -324,6 +329,13 @@ class _Import:
         calls: ThawCalls = load(module, function)(self._body.get("details"))
         return calls
 
-    def _fail(self, why: str) -> None:
-        self.problem = why
-        self.wakeup.set()
+
+def _start_waiting() -> None:
+    """Begin the imports that wait, as far as there are places."""
+    while _waiting and _imports.acquire(blocking=False):
+        try:
+            one = _waiting.popleft()
+        except IndexError:  # another thread was faster
+            _imports.release()
+            return
+        one.begin()

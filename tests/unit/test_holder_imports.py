@@ -1,0 +1,55 @@
+"""What holders import to reach guests by calls: a few at a time, and the others wait."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from agentclient.holder import called_guest
+from agentclient.holder.called_guest import MOST_IMPORTS, _Import
+
+SOON_S = 10.0
+
+
+@pytest.fixture
+def slow(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """A module whose function returns when a test lets it."""
+    module = ModuleType("tests_slow_calls")
+    state: Any = module
+    state.began, state.go_on = threading.Semaphore(0), threading.Semaphore(0)
+
+    def calls(_details: Mapping[str, str]) -> str:
+        state.began.release()
+        state.go_on.acquire(timeout=SOON_S)
+        return "calls"
+
+    state.calls = calls
+    monkeypatch.setitem(sys.modules, "tests_slow_calls", module)
+    return module
+
+
+def test_more_than_may_be_imported_at_once_wait_for_their_turn(slow: Any) -> None:
+    """Twenty guests that are frozen at once are not refused since eight are being reached."""
+    body = {"means": "tests_slow_calls:calls", "details": {}}
+    imports = [_Import(body) for _ in range(MOST_IMPORTS + 3)]
+    for one in imports:
+        one.start()
+    for _ in range(MOST_IMPORTS):
+        assert slow.began.acquire(timeout=SOON_S)
+    assert not slow.began.acquire(timeout=0.05), "no more at once"
+    assert not any(one.problem for one in imports)
+    for _ in imports:
+        slow.go_on.release()
+    end = time.monotonic() + SOON_S
+    while not all(one.calls for one in imports):
+        assert time.monotonic() < end, "in vain"
+        time.sleep(0.005)
+    assert not called_guest._waiting
+    for one in imports:
+        one.wakeup.close()
