@@ -152,12 +152,17 @@ def _show(found: Iterable[Row], *, as_json: bool, vm: str | None = None) -> None
         tell.whole("\n".join(dumps(row_object(row, vm)) for row in told))
         return
     everywhere = [row for row in told if not row.match]
-    lines = table.lines_of(HEADER, map(_cells, everywhere), colours=table.coloured())
+    lines = _table(everywhere)
     for patterns in dict.fromkeys(row.match for row in told if row.match):
         own = [row for row in told if row.match == patterns]
         lines += ["", f"for {printable(', '.join(patterns), 200)}:"]
-        lines += table.lines_of(HEADER, map(_cells, own), colours=table.coloured())[1:]
+        lines += _table(own)[1:]
     tell.rows(lines)
+
+
+def _table(found: list[Row]) -> list[str]:
+    """Return a table's lines; on a terminal long values and origins are cut in their middle."""
+    return table.fitted(HEADER, [_cells(row) for row in found], cut=("VALUE", "SET BY"))
 
 
 def _cells(row: Row) -> tuple[Cell, ...]:

@@ -289,7 +289,7 @@ def _print_table(found: _Found, *, filtered: bool) -> None:
         tell.note("nothing matches" if filtered else f"nothing was frozen or thawed {since}")
         return
     rows = [_row(row) for row in found.windows]
-    lines = table.fitted(HEADER, rows, below="NOTE", drop=("WHO", "CAUSE"), cut=("VM",))
+    lines = table.fitted(HEADER, rows, below="NOTE", drop=("WHO", "CAUSE", "SECONDS"), cut=("VM",))
     tell.rows(lines)
     if found.figures is not None and found.figures.count:
         tell.out(f"\n{figures_in_words(found.figures)}")
