@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
 from agentclient.jobs import follow, storage_process
+from agentclient.journal.writer import Journal
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +22,22 @@ def deletes_here(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
     """Have files deleted in this process: another one for each copy that fails takes long."""
     if "storage_process" not in request.module.__name__:
         monkeypatch.setattr(storage_process, "call_in_order", _call_in_order)
+
+
+@pytest.fixture(autouse=True)
+def ends_its_journals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Close the journals that a test has begun, each of which has a process of its own."""
+    begun: list[Journal] = []
+    begin = Journal.__init__
+
+    def init(journal: Journal, path: Path | None = None) -> None:
+        begin(journal, path)
+        begun.append(journal)
+
+    monkeypatch.setattr(Journal, "__init__", init)
+    yield
+    for one in begun:
+        one.close()
 
 
 def _call_in_order(calls: Sequence[Callable[[], object]]) -> list[object]:
