@@ -260,6 +260,11 @@ class CalledAccess:
         """Return the VM's UUID; None if it is not known."""
         return self.vm.uuid
 
+    @property
+    def qemu_version(self) -> str | None:
+        """It is not known: no call tells it."""
+        return None
+
     def thaw_recipe(self) -> ThawRecipe:
         """Return what another process needs to thaw the guest without us."""
         return self.calls.thaw_recipe(self.vm)

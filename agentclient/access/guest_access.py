@@ -240,6 +240,10 @@ class GuestAccess(Protocol):
     def uuid(self) -> str | None:
         """Return the VM's UUID; None if it can't be told."""
 
+    @property
+    def qemu_version(self) -> str | None:
+        """The version of its QEMU; None if it can't be told."""
+
     def thaw_recipe(self) -> ThawRecipe:
         """Return what another process needs to thaw the guest without us."""
 

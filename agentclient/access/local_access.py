@@ -201,6 +201,11 @@ class LocalAccess:
         """Return the VM's UUID as its monitor tells it."""
         return uuid_of(self.monitor)
 
+    @property
+    def qemu_version(self) -> str | None:
+        """The version of its QEMU, as its monitor has told it."""
+        return self.monitor.version if self.monitor is not None else None
+
     def holders(self) -> Holders | None:
         """Return who holds the agent's channel; None if that can't be seen.
 

@@ -63,6 +63,13 @@ class Monitor:
         self._openings = 0
         self._resets = 0
         self._late_since: float | None = None
+        self._version: tuple[int, int, int] | None = None
+
+    @property
+    def version(self) -> str | None:
+        """The version of its QEMU, as it was last greeted with; None if that isn't known."""
+        known = self._version is not None and any(self._version)
+        return ".".join(map(str, self._version or ())) if known else None
 
     def look(self, timeout_s: float = DEFAULT_VISIT_S) -> MonitorView:
         """Visit the monitor and return all that it shows; never raises.
@@ -168,6 +175,7 @@ class Monitor:
         keep = False
         try:
             yield from session.greet()
+            self._version = session.version
             view = yield from self._ask_all(session, full=full, writes=writes)
             keep, self._late_since = self._ours, None
         except MonitorError as error:

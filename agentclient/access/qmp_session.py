@@ -52,6 +52,9 @@ class QmpSession:
 
     Args:
         channel: the connected stream; the session closes it.
+
+    Attributes:
+        version: QEMU's, as its greeting tells it; None before that.
     """
 
     def __init__(self, channel: Channel) -> None:
@@ -59,6 +62,7 @@ class QmpSession:
         self._wire = QmpWire()
         self._tickets = 0
         self._greeted = False
+        self.version: tuple[int, int, int] | None = None
         self._unsent = b""
         self._inbox: list[QmpMessage] = []
         self._events: list[QmpEvent] = []
@@ -76,7 +80,9 @@ class QmpSession:
                 raise MonitorError(
                     "the monitor does not greet: another client holds it", busy=True
                 ) from error
-            self._greeted = any(isinstance(message, Greeting) for message in self._inbox)
+            for message in self._inbox:
+                if isinstance(message, Greeting):
+                    self._greeted, self.version = True, message.version
             self._inbox.clear()
             # It goes out with the first commands, which spares a round trip.
             self._unsent = qmp_command(self._ticket(), "qmp_capabilities")

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Final
 
 from agentclient.freeze.effects import ReportEvent
 from agentclient.journal import rows
-from agentclient.journal.figures import Figures, unusual
+from agentclient.journal.figures import Figures, unusual, usual_of
 from agentclient.journal.history import last_figures
 from agentclient.journal.left_windows import older, settled_by
 from agentclient.journal.rows import EventEntry, Moment, Reference
 from agentclient.journal.writer import PATIENCE_S, Journal
 from agentclient.model.clock import now as wall_now
 from agentclient.model.events import (
-    AnsweredWithError,
+    MARKING,
     Details,
     Ended,
     Event,
     EventKind,
-    FreezeAnswered,
     HoldExtended,
     WindowOpened,
+    moment_of,
 )
 from agentclient.model.json_contract import outcome_object, rescue_object, rfc3339, thaw_object
 from agentclient.model.outcome import Outcome, ThawOutcome
@@ -36,6 +36,8 @@ from agentclient.model.request import FreezeRequest
 from agentclient.model.rescue import RescueOutcome, Step
 from agentclient.model.snapshot import Progress
 from agentclient.model.states import FreezeState, Level, WindowKind
+from agentclient.model.timeline import Sample, Usual
+from agentclient.model.version import VERSION
 from agentclient.model.vm import Process, Vm
 
 if TYPE_CHECKING:
@@ -46,15 +48,6 @@ MOST_EVENTS: Final = 200
 WITHOUT: Final = (
     "without a journal a freeze that this frostwatch and its holder both leave will be foreign"
 )
-_MOMENTS: Final = {
-    EventKind.SENT: "sent",
-    EventKind.VERDICT: "verdict",
-    EventKind.HELD: "held",
-    EventKind.THAW_SENT: "thaw_sent",
-    EventKind.THAWED: "thawed",
-    EventKind.OUTCOME: "ended",
-}
-_ALWAYS_KEPT: Final = frozenset(_MOMENTS)
 
 
 class Entry:
@@ -117,6 +110,23 @@ class Entry:
         except Exception as error:  # noqa: BLE001 - as above
             self._journal.fail(error)
 
+    def made_with(self, *, agent: str | None, qemu: str | None) -> None:
+        """Write which versions took part: ours, the agent's, and QEMU's; None: not known."""
+        versions = {"frostwatch": VERSION, "agent": agent, "qemu": qemu}
+        self._put(rows.set_versions(self.key, versions))
+
+    def wrote(self, samples: Sequence[Sample]) -> None:
+        """Write what the guest had written meanwhile; nothing where that could not be seen."""
+        if samples:
+            points = [(round(one.at - self._asked, 2), one.size) for one in samples]
+            self._put(rows.set_writes(self.key, points))
+
+    def _put(self, statements: Sequence[Statement]) -> None:
+        try:
+            self._journal.put(statements)
+        except Exception as error:  # noqa: BLE001 - the history is not worth a freeze
+            self._journal.fail(error)
+
     def keep(self, holder: Process) -> None:
         """Write that the window is left to its holder, which holds it to its end."""
         try:
@@ -131,6 +141,11 @@ class Entry:
         tell = unusual(self._usual, progress, time.monotonic())
         self._told_late = tell is not None
         return tell
+
+    @property
+    def usual(self) -> Usual | None:
+        """How long the VM's last freezes took; None if that isn't known of enough of them."""
+        return usual_of(self._usual)
 
     @property
     def kept(self) -> bool:
@@ -169,7 +184,7 @@ class Entry:
         if self._keeps(event):
             happened = EventEntry(kind.value, event.level.value, event.text, when)
             statements += rows.add_event(self.key, happened, self._events)
-        moment = _MOMENTS.get(kind) or self._replied(kind, details)
+        moment = moment_of(kind, details, thaw_sent=self._thaw_sent)
         if moment is not None:
             statements += rows.mark(self.key, moment, when)
         statements += self._held(details)
@@ -186,15 +201,9 @@ class Entry:
                 return rows.hold(self.key, more_s, more=True)
         return []
 
-    def _replied(self, kind: EventKind, details: Details | None) -> str | None:
-        """Return the moment that a reply marks: the freeze's own, not an error of the thaw."""
-        own = isinstance(details, FreezeAnswered)
-        own = own or (isinstance(details, AnsweredWithError) and not self._thaw_sent)
-        return "replied" if kind is EventKind.REPLY and own else None
-
     def _keeps(self, event: Event) -> bool:
         self._events += 1
-        return event.kind in _ALWAYS_KEPT or (
+        return event.kind in MARKING or (
             event.level is not Level.DEBUG and self._events <= MOST_EVENTS
         )
 
@@ -238,6 +247,8 @@ def begin_freeze(journal: Journal | None, vm: Vm, request: FreezeRequest) -> Ent
     if journal is None:
         return None
     asked = {"mounts": list(request.mounts), "strict": request.strict, **asdict(request.schedule)}
+    if request.group is not None:
+        asked |= {"group": request.group.key, "group_size": request.group.size}
     return Entry(journal, WindowKind.FREEZE, vm, asked)
 
 

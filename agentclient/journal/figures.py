@@ -13,6 +13,7 @@ from agentclient.model.durations import in_words
 from agentclient.model.events import EventKind, TakesLonger
 from agentclient.model.snapshot import Progress
 from agentclient.model.states import Level, Phase
+from agentclient.model.timeline import Usual
 
 # How many of the last freezes tell what is usual; with fewer than `FEWEST`, nothing is.
 LAST: Final = 20
@@ -49,6 +50,13 @@ def figures(seconds: Sequence[float]) -> Figures:
     ordered = sorted(seconds)
     rank = math.ceil(0.95 * len(ordered)) - 1
     return Figures(len(ordered), statistics.median(ordered), ordered[rank], ordered[-1])
+
+
+def usual_of(found: Figures | None) -> Usual | None:
+    """Return what is usual by some statistics; None with too few freezes to tell."""
+    if found is None or found.count < FEWEST or found.median_s is None or found.p95_s is None:
+        return None
+    return Usual(found.count, found.median_s, found.p95_s)
 
 
 def pending_for_long(usual: Figures | None, waited_s: float) -> str | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
 from agentclient.journal.figures import LAST, Figures, figures
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from agentclient.journal.writer import Journal
 
 READ_S: Final = 10.0
+# The members of a group are asked for together: their windows' numbers are so far apart at most.
+NEAR: Final = 500
+MOST_MEMBERS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,29 @@ def windows(
     return Query([(chosen, asked), (events, asked)], windows_in, ())
 
 
+def members(found: Iterable[WindowRow]) -> Query[Mapping[str, tuple[WindowRow, ...]]]:
+    """Return the query for the groups that windows belong to: each with all its members.
+
+    Args:
+        found: the windows; those that belong to no group are passed over.
+    """
+    grouped = [(row, row.group) for row in found if row.group is not None]
+    where = " OR ".join(["id BETWEEN ? AND ? AND instr(request, ?)"] * len(grouped)) or "0"
+    text = f"SELECT * FROM windows WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608 - our own words
+    values: list[object] = []
+    for row, key in grouped:
+        values += [row.window - NEAR, row.window + NEAR, key]
+    return Query([(text, (*values, MOST_MEMBERS))], _by_group, {})
+
+
+def _by_group(found: list[Rows]) -> Mapping[str, tuple[WindowRow, ...]]:
+    groups: dict[str, tuple[WindowRow, ...]] = {}
+    for row in windows_in([*found, []]):
+        if row.group is not None:
+            groups[row.group] = (*groups.get(row.group, ()), row)
+    return groups
+
+
 def jobs_of(guest: Guest, limit: int) -> Query[tuple[WindowRow, ...]]:
     """Return the query for a guest's newest `limit` windows in which a copy was taken."""
     where, values = _of(guest)
@@ -180,11 +206,13 @@ class VmHistory:
         windows: its windows, the newest first.
         figures: the durations of its freezes.
         others: how long others' commands waited for their answers, of a second or more.
+        groups: all members of the groups that `windows` belong to, by the group's key.
     """
 
     windows: tuple[WindowRow, ...]
     figures: Figures
     others: Figures = field(default_factory=lambda: Figures(0))
+    groups: Mapping[str, tuple[WindowRow, ...]] = field(default_factory=dict)
 
 
 def history_of(guest: Guest, limit: int) -> Query[VmHistory]:
@@ -208,4 +236,9 @@ def read_history(journal: Journal | None, vm: Vm, limit: int) -> VmHistory | Non
         vm: the VM.
         limit: the maximum number of windows; the newest ones are read.
     """
-    return None if journal is None else journal.ask(history_of(Guest.of(vm), limit), READ_S)
+    if journal is None:
+        return None
+    found = journal.ask(history_of(Guest.of(vm), limit), READ_S)
+    if found is None or not any(row.group for row in found.windows):
+        return found
+    return replace(found, groups=journal.ask(members(found.windows), READ_S) or {})

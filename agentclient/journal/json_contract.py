@@ -36,6 +36,8 @@ def window_object(row: WindowRow) -> JsonObject:
         "held_s": row.held_s,
         "seconds": row.seconds,
         "settled": row.settled,
+        "versions": row.versions,
+        "writes": [list(one) for one in row.writes],
         "note": "; ".join(row.notes) or None,
         "unreadable": row.unreadable,
         "events": [_happened(one) for one in row.events],

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +19,7 @@ from agentclient.journal.identity import ProcessIdentity, own_identity, socket_o
 from agentclient.journal.storage.tables import MOMENTS
 from agentclient.model.states import WindowKind
 from agentclient.model.text import printable
+from agentclient.model.timeline import MOST_SAMPLES
 from agentclient.model.vm import Process, Vm
 
 if TYPE_CHECKING:
@@ -208,6 +209,22 @@ def set_job(ref: Ref, job: Mapping[str, object]) -> list[Statement]:
     """Write which copy was taken in a window, as JSON."""
     text = f"UPDATE windows SET job = ? WHERE {_is(ref)}"  # noqa: S608 - as above
     return [(text, (as_json(job, LONGEST_PATH, MOST_PATHS), ref))]
+
+
+def set_versions(ref: Ref, versions: Mapping[str, object]) -> list[Statement]:
+    """Write which versions took part in a window, as JSON."""
+    text = f"UPDATE windows SET versions = ? WHERE {_is(ref)}"  # noqa: S608 - as above
+    return [(text, (as_json(versions), ref))]
+
+
+def set_writes(ref: Ref, points: Sequence[tuple[float, int]]) -> list[Statement]:
+    """Write how many bytes the guest had written by then, each so many seconds after the request.
+
+    They are kept as JSON, at most `MOST_SAMPLES` of them.
+    """
+    kept = {"points": [list(one) for one in points[-MOST_SAMPLES:]]}
+    text = f"UPDATE windows SET writes = ? WHERE {_is(ref)}"  # noqa: S608 - as above
+    return [(text, (as_json(kept, most=MOST_SAMPLES), ref))]
 
 
 def hold(ref: Ref, seconds: float, *, more: bool) -> list[Statement]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,6 +46,10 @@ class WindowRow:
         held_until: when the hold ends; None where nothing is held now.
         job: the copy that was taken in the window; None if none is known.
         unreadable: which values of the row can't be read; None if all can.
+        mono: when it was asked for, in seconds of its boot's monotonic clock; None if not known.
+        versions: which versions took part; None if that isn't known.
+        writes: how many bytes the guest had written by then, each so many seconds after the
+            request; empty if that isn't known.
     """
 
     window: int
@@ -69,6 +74,15 @@ class WindowRow:
     held_until: datetime | None = None
     job: Json | None = None
     unreadable: str | None = None
+    mono: float | None = None
+    versions: Json | None = None
+    writes: tuple[tuple[float, int], ...] = ()
+
+    @property
+    def group(self) -> str | None:
+        """The key of the group that was frozen together; None if it belongs to none."""
+        key = (self.request or {}).get("group")
+        return key if isinstance(key, str) else None
 
     @property
     def held_s(self) -> float | None:
@@ -191,6 +205,9 @@ def _read(row: Row, events: Rows) -> WindowRow:
         hold_s=row["hold_s"],
         held_until=_held_until(row) if state is WindowState.OPEN else None,
         job=_json(row, "job", broken),
+        mono=_seconds(row.get("mono")),
+        versions=_json(row, "versions", broken),
+        writes=_points(_json(row, "writes", broken)),
         unreadable=", ".join(broken) or None,
     )
 
@@ -253,9 +270,23 @@ def _seconds(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) else None
 
 
+def _points(found: Json | None) -> tuple[tuple[float, int], ...]:
+    """Return what was written when; what is no such pair is left out."""
+    points = (found or {}).get("points")
+    pairs = [one for one in points if isinstance(one, list)] if isinstance(points, list) else []
+    return tuple(
+        (float(one[0]), one[1])
+        for one in pairs
+        if len(one) == 2
+        and isinstance(one[0], int | float)
+        and math.isfinite(one[0])
+        and isinstance(one[1], int)
+    )
+
+
 def _json(row: Row, column: str, broken: list[str]) -> Json | None:
     """Return a column's JSON object; None if there is none, or if it can't be read."""
-    text = row[column]
+    text = row.get(column)  # what was added later is not in each file
     if text is None:
         return None
     try:

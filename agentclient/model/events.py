@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agentclient.model.states import Level
 from agentclient.model.vm import VmId
@@ -202,3 +202,29 @@ class Event:
 
 
 OnEvent = Callable[[Event], None]
+
+_MOMENTS: Final = {
+    EventKind.SENT: "sent",
+    EventKind.VERDICT: "verdict",
+    EventKind.HELD: "held",
+    EventKind.THAW_SENT: "thaw_sent",
+    EventKind.THAWED: "thawed",
+    EventKind.OUTCOME: "ended",
+}
+MARKING: Final = frozenset(_MOMENTS)
+
+
+def moment_of(kind: EventKind, details: Details | None, *, thaw_sent: bool) -> str | None:
+    """Return which moment of a freeze, thaw or rung an event is; None if it is none.
+
+    A reply is one if it is the freeze's own, and not an error of the thaw.
+
+    Args:
+        kind: what happened.
+        details: what a program reads beside it.
+        thaw_sent: its thaw was sent before.
+    """
+    own = isinstance(details, FreezeAnswered)
+    own = own or (isinstance(details, AnsweredWithError) and not thaw_sent)
+    replied = "replied" if kind is EventKind.REPLY and own else None
+    return _MOMENTS.get(kind) or replied

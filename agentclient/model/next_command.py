@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable
+from typing import Final
 
 from agentclient.model.states import Transport
 from agentclient.model.vm import DRILL_SOURCE, EXPLICIT_SOURCE, Vm
+
+# The rungs that a step may name (`agentclient.model.rescue.Rung`).
+RUNGS: Final = ("connect", "thaw", "wait", "sysrq", "reset")
 
 
 def freeze_command(vm: Vm) -> str:
@@ -31,6 +35,15 @@ def thaw_command(vm: Vm, *, foreign: bool = False) -> str:
     return shlex.join(words)
 
 
+def thaw_commands(vms: Iterable[Vm]) -> str:
+    """Return the command that thaws some VMs, of which one of us has frozen each; at least one."""
+    each = list(vms)
+    if each[0].source == DRILL_SOURCE:
+        return thaw_command(each[0])
+    known = [word for vm in each for word in _spec(vm)]
+    return shlex.join(["frostwatch", "thaw", *known, *(str(vm.id) for vm in each)])
+
+
 def extend_command(vm: Vm) -> str:
     """Return the command that holds the window of `vm` for a minute more, whoever opened it."""
     if vm.source == DRILL_SOURCE:
@@ -50,6 +63,37 @@ def doctor_command(vm: Vm) -> str:
     if vm.source == DRILL_SOURCE:
         return "the log in the drill's console"
     return shlex.join(["frostwatch", "doctor", *_spec(vm), str(vm.id)])
+
+
+def command_in(step: str, vm: Vm) -> str | None:
+    """Return the first command of a step, such as `agentclient.model.next_step` tells it.
+
+    A name may have anything in it, so that nothing is cut out of the sentence by its signs.
+
+    Args:
+        step: the step, a sentence in which there may be commands.
+        vm: the VM that it is about.
+
+    Returns:
+        None if there is none; in a drill each is a key.
+    """
+    if vm.source == DRILL_SOURCE:
+        return None
+    known = (
+        freeze_command(vm),
+        thaw_command(vm),
+        thaw_command(vm, foreign=True),
+        extend_command(vm),
+        ladder_command(vm),
+        doctor_command(vm),
+        clear_command(vm),
+        *(rescue_command(vm, rung) for rung in RUNGS),
+    )
+    found = [(step.index(one), -len(one), one) for one in known if one in step]
+    if found:
+        return min(found)[2]
+    _, then, last = step.rpartition("then: ")  # the command of a copy, once more
+    return last if then and last.startswith("frostwatch ") else None
 
 
 def copy_command(vms: Iterable[Vm], verb: Iterable[str], options: Iterable[str]) -> str:

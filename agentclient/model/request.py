@@ -9,6 +9,7 @@ from math import inf
 from agentclient.model.errors import BadInput
 from agentclient.model.policy import DEFAULT_POLICY, VmPolicy
 from agentclient.model.text import plain_path
+from agentclient.model.timeline import Group
 
 DEFAULT_MAXIMUM_HOLD_S = DEFAULT_POLICY.maximum_hold_s
 
@@ -112,6 +113,7 @@ class FreezeRequest:
         long_hold: a person has decided to hold also what can't be held for so long (Windows).
         keep: the window is left to the holder once it is open and verified: it outlives us.
         again: the command that asks for all of it once more; None for the freeze's own.
+        group: the group that it belongs to; None if it belongs to none.
     """
 
     mounts: tuple[str, ...] = ()
@@ -120,6 +122,7 @@ class FreezeRequest:
     long_hold: bool = True
     keep: bool = False
     again: str | None = None
+    group: Group | None = None
 
     def __post_init__(self) -> None:
         named = dict.fromkeys(plain_path(path) for path in self.mounts)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from agentclient.model.job import JobOutcome, JobProgress, QemuJob, UnendedCopy
     from agentclient.model.others_past import OthersEnded
     from agentclient.model.outcome import FileSystem, Outcome
+    from agentclient.model.timeline import Timeline
 
 
 class Traffic(NamedTuple):
@@ -257,6 +258,8 @@ class VmState(NamedTuple):
         job_is_newest: the last job ended after the last freeze, or had that for its window.
         others_last: how the last command of others ended; None before the first.
         unended: a copy of this console that QEMU could not end yet; None if there is none.
+        timeline: when each thing happened of the freeze in flight, else of the last one by this
+            console; None before the first.
     """
 
     vm: Vm
@@ -279,6 +282,7 @@ class VmState(NamedTuple):
     job_is_newest: bool = False
     others_last: OthersEnded | None = None
     unended: UnendedCopy | None = None
+    timeline: Timeline | None = None
 
     @property
     def id(self) -> VmId:

@@ -20,8 +20,10 @@ from agentclient.model.rescue import RescueOutcome
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, Progress, VmState
 from agentclient.model.states import AgentState, FreezeState, KnownBy, Level, RunState
 from agentclient.model.text import printable
+from agentclient.model.timeline import Timeline
 from agentclient.model.vm import Vm
 from agentclient.operations.reporter_interface import EndingT
+from agentclient.operations.timeline_recorder import TimelineRecorder
 
 _VERDICTS: Final = frozenset({EventKind.VERDICT, EventKind.REVISED})
 
@@ -36,6 +38,7 @@ class FleetReporter:
         entry: the operation's window in the journal; None without a journal.
         beside: another operation is in flight on the VM, whose progress and state stay shown.
         again: the command that asks for the same once more; None for a freeze's.
+        recorder: records when each thing of a freeze happens; None for what is no freeze.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class FleetReporter:
         *,
         beside: bool = False,
         again: str | None = None,
+        recorder: TimelineRecorder | None = None,
     ) -> None:
         self._fleet = fleet
         self._vm = vm
@@ -55,6 +59,7 @@ class FleetReporter:
         self._logged = ""
         self._beside = beside
         self._again = again
+        self._recorder = recorder
 
     def event(self, report: ReportEvent) -> None:
         """Log an event, and pass it to the journal and the listener."""
@@ -90,6 +95,8 @@ class FleetReporter:
 
     def _pass_on(self, report: ReportEvent) -> None:
         report = self._meant(report)
+        if self._recorder is not None:
+            self._recorder.on_event(report)
         text = printable(report.text, 1000)
         if text != self._logged:  # a verdict that is the outcome as well, a status asked again
             self._fleet.log(self._vm.id, report.level, text)
@@ -110,12 +117,23 @@ class FleetReporter:
         """Show the operation's progress; log it when it takes longer than usual."""
         if self._beside:
             return
-        self._update(lambda state: state._replace(progress=progress))
+        timeline = self._timeline(progress)
+        self._update(
+            lambda state: state._replace(progress=progress, timeline=timeline or state.timeline)
+        )
         if self._entry is None or progress is None:
             return
         late = self._entry.late(progress)
         if late is not None:
             self.event(late)
+
+    def _timeline(self, progress: Progress | None) -> Timeline | None:
+        """Return what is known of the freeze's times by now; None of what is no freeze."""
+        if self._recorder is None:
+            return None
+        if progress is not None:
+            self._recorder.on_progress(progress, self._entry.usual if self._entry else None)
+        return self._recorder.timeline
 
     def file_systems(self, found: tuple[FileSystem, ...]) -> None:
         """Store the file systems that the guest listed."""
@@ -166,11 +184,16 @@ class FleetReporter:
         if self._beside:
             return outcome
         last = outcome if isinstance(outcome, Outcome) else None
+        timeline = self._recorder.end() if self._recorder is not None else None
+        if timeline is not None and self._entry is not None:
+            self._entry.wrote(timeline.writes)
 
         def change(old: VmState) -> VmState:
             # Unless it is the window of a copy that goes on, it comes after all copies.
             newest = old.job_is_newest and last is None
-            return old._replace(progress=None, last=last or old.last, job_is_newest=newest)
+            shown = old.timeline if last is None else timeline and timeline.briefer()
+            ended = old._replace(progress=None, last=last or old.last, job_is_newest=newest)
+            return ended._replace(timeline=shown)
 
         self._update(change)
         return outcome

@@ -241,6 +241,8 @@ class FreezeOperation(Operation[Outcome]):
             return None
         process = self._access.serving_process(session)
         window = self.context.entry.armed(process, self._uuid)
+        agent = self.context.state.agent.version
+        self.context.entry.made_with(agent=agent, qemu=self._access.qemu_version)
         if self.context.entry.unrecorded is not None:
             self._reporter.event(
                 ReportEvent(EventKind.NOTE, Level.WARNING, self.context.entry.unrecorded)

@@ -7,6 +7,7 @@ and thaws in the reverse order. Each window also ends by itself, even if the gro
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from agentclient.model.events import Ended, Event, EventKind, OnEvent
 from agentclient.model.outcome import GroupOutcome, Outcome
 from agentclient.model.request import FreezeRequest
 from agentclient.model.states import OutcomeKind
+from agentclient.model.timeline import Group
 from agentclient.model.vm import Vm, VmId
 
 DEFAULT_WITHIN_S: Final = DEFAULTS.within_s
@@ -110,7 +112,8 @@ class GroupFreeze(Generic[MemberT]):
         on_event: OnEvent = lambda _: None,
         on_group: Callable[[GroupOutcome], None] = lambda _: None,
     ) -> None:
-        self._request = group_request(request, within_s)
+        group = Group(os.urandom(8).hex(), len(vms))
+        self._request = replace(group_request(request, within_s), group=group)
         self._hold_s = request.schedule.hold_s
         self._within_s = within_s
         self._operations = operations

@@ -36,6 +36,7 @@ from agentclient.operations.rescue.ladder import Offer
 from agentclient.operations.rescue.operation import RescueOperation, survey
 from agentclient.operations.thaw import ThawOperation
 from agentclient.operations.threads import WorkQueue
+from agentclient.operations.timeline_recorder import TimelineRecorder
 
 DEFAULT_FREEZES_AT_ONCE: Final = DEFAULTS.freezes_at_once
 # Threads are made as they are needed, so that no thaw waits for another one that hangs.
@@ -99,7 +100,8 @@ class OperationManager:
             on_event: is called from the worker's thread with each event.
         """
         entry = begin_freeze(self._journal, vm, request)
-        context = self._context(vm, entry, on_event, again=request.again)
+        recorder = TimelineRecorder(request.group)
+        context = self._context(vm, entry, on_event, again=request.again, recorder=recorder)
         operation = FreezeOperation(context, request)
         running = self._enter(operation, self._active)
         if running is not operation:
@@ -280,6 +282,7 @@ class OperationManager:
         *,
         beside: bool = False,
         again: str | None = None,
+        recorder: TimelineRecorder | None = None,
     ) -> OperationContext:
         """Return an operation's context.
 
@@ -289,8 +292,11 @@ class OperationManager:
             on_event: is called with each event.
             beside: another operation is in flight on the VM, whose progress stays shown.
             again: the command that asks for the same once more; None for a freeze's.
+            recorder: records when each thing of a freeze happens; None for what is no freeze.
         """
-        reporter = FleetReporter(self._fleet, vm, on_event, entry, beside=beside, again=again)
+        reporter = FleetReporter(
+            self._fleet, vm, on_event, entry, beside=beside, again=again, recorder=recorder
+        )
         return OperationContext(
             vm,
             self._accesses.of(vm),

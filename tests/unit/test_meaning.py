@@ -17,6 +17,7 @@ from agentclient.model.meaning import (
     thawed_later,
     with_meaning,
 )
+from agentclient.model.next_command import RUNGS, command_in
 from agentclient.model.next_step import with_commands
 from agentclient.model.outcome import Outcome, ThawOutcome
 from agentclient.model.rescue import RescueOutcome, Rung, RungResult
@@ -220,3 +221,27 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+
+
+@pytest.mark.parametrize("name", ["db1", "x; rm -rf / says, then: it's"])
+def test_the_first_command_of_each_step_is_found_whole(name: str) -> None:
+    vm = Vm(VmId("qemu", name))
+    tables: tuple[Mapping[Any, str | None], ...] = (
+        next_step.REFUSED_STEPS,
+        next_step.CAUSE_STEPS,
+        next_step.KIND_STEPS,
+        next_step.STUCK_STEPS,
+        next_step.HOLDER_STEPS,
+    )
+    rows = [row for table in tables for row in table.values() if row and "{" in row]
+    assert len(rows) > 20
+    for row in rows:
+        step, first = with_commands(row, vm), re.search(r"\{[a-z]+\}", row)
+        assert step is not None
+        assert first is not None
+        assert command_in(step, vm) == with_commands(first[0], vm), row
+    assert command_in("look at it in the guest", vm) is None
+    assert command_in("mend that, then: frostwatch backup a --to /b", vm) == (
+        "frostwatch backup a --to /b"
+    )
+    assert set(RUNGS) == {rung.value for rung in Rung}

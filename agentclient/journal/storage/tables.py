@@ -32,6 +32,8 @@ ADDED: Final[Columns] = (
     ("incoming", "INTEGER"),  # the VM was started to receive a migration
     ("job", "TEXT"),  # the copy that was taken in the window, as JSON
     ("kept", "INTEGER"),  # its console has left it, and its holder holds it to its end
+    ("versions", "TEXT"),  # which versions took part: frostwatch's, the agent's, QEMU's, as JSON
+    ("writes", "TEXT"),  # how much the guest had written by then, as JSON
 )
 
 # The statements that lead from each version to the next; never changed, only added to.
