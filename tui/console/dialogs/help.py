@@ -33,6 +33,7 @@ from tui.shared.glyphs import (
     Signs,
 )
 from tui.shared.job_words import all_looks
+from tui.shared.timeline import MARKS, WRITES, WRITES_MEANING
 from tui.shared.tone import Line, Piece, Tone
 from tui.shared.version import version
 
@@ -107,6 +108,7 @@ class HelpDialog(Dialog[bool]):
         yield from self._states("What came out of a freeze", {**OUTCOME, "group": NO_GROUP})
         copies = {look.word: look for look in (JOB, LEFT_JOB, UNENDED, *all_looks())}
         yield from self._states("Copies, and what came out of them", copies)
+        yield from self._timeline()
         yield (Piece("Clocks", Tone.HEAD),)
         every = in_words(self._about.interval_s)
         visits = f"each agent is asked every {every}, not while something is in flight"
@@ -134,6 +136,15 @@ class HelpDialog(Dialog[bool]):
             label = f"  {self._signs.labelled(look)}"
             padding = " " * max(_STATE_WIDTH + 2 - cell_len(label), 1)
             yield (Piece(label + padding, look.tone), Piece(look.meaning))
+        yield EMPTY
+
+    def _timeline(self) -> Iterator[Line]:
+        """Yield what the signs of a freeze's timeline mean."""
+        yield (Piece("A freeze with the time to the right", Tone.HEAD),)
+        signs = [(mark.shown(self._signs), mark.meaning) for mark in MARKS]
+        signs.append((WRITES[self._signs.ascii], WRITES_MEANING))
+        for sign, meaning in signs:
+            yield (Piece(f"  {sign:<{_STATE_WIDTH}}"), Piece(meaning))
         yield EMPTY
 
     def answers(self) -> Sequence[tuple[str, str]]:

@@ -6,7 +6,7 @@ Small screens get the facts above the log, the most urgent ones first; large one
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from rich.segment import Segment
 from textual import events, on
@@ -17,6 +17,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from agentclient.fleet.store import Fleet
+from agentclient.late import load
 from agentclient.model.place import Place
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import Level
@@ -35,12 +36,17 @@ from tui.shared.glyphs import LEVEL, Signs
 from tui.shared.key_hints import key
 from tui.shared.tone import Line, Piece, Tone
 
+if TYPE_CHECKING:
+    from tui.console.widgets.pane.timeline import TimelineView
+
 SIDE_BY_SIDE = 110  # cells; from here on facts and log stand side by side
 SEARCH_HINT = (
     f"words to find in the log; then {key('log.next', 'n')} and {key('log.previous', 'N')} go on, "
     "Esc leaves"
 )
 LEAST_LOG = 2  # lines; more where there is room for all that is urgent
+MOST_TIMELINE = 10  # lines
+LEAST_WIDTH = 40
 
 
 def facts_height(height: int) -> int:
@@ -51,6 +57,12 @@ def facts_height(height: int) -> int:
     """
     room = height - 1
     return max(min(room - LEAST_LOG, max(room * 3 // 5, 7), 14), min(room, 3))
+
+
+def is_drawn(state: VmState) -> bool:
+    """Return whether there may be a freeze of it to draw; what draws it is imported with it."""
+    seen = (state.progress, state.timeline, state.held_by, state.others)
+    return any(one is not None for one in seen) or state.freeze.foreign
 
 
 class Rule(Toned):
@@ -129,6 +141,7 @@ class DetailPane(Container):
         layout: vertical;
         height: 9;
         #pane-title { dock: top; }
+        #timeline { dock: top; margin: 1 0 0 0; }
         #search { dock: bottom; }
         #facts { height: 3; padding: 0 0 0 1; }
         #log { height: 1fr; padding: 0 0 0 1; }
@@ -147,8 +160,10 @@ class DetailPane(Container):
         super().__init__(id="pane")
         self._place = place
         self._clock = clock
-        self._signs = signs
+        self.signs = signs
         self._rule = Rule(signs)
+        self._timeline: TimelineView | None = None  # made with the first freeze
+        self._states = fleet.states
         self._facts = LinesView(id="facts")
         self._log = LogView(fleet, signs)
         self._search = PromptLine(SEARCH_HINT, id="search")
@@ -194,20 +209,38 @@ class DetailPane(Container):
     def update_facts(self) -> None:
         """Show the facts as of now: their clocks run."""
         state, width = self._state, self._facts.room
+        self._show_timeline(state)
         if state is None:
             self._facts.show_lines(())
             self._rule.show((), ())
             return
-        facts = facts_of(state, Paint(self._clock.moment(), self._signs, self._place))
+        facts = facts_of(state, Paint(self._clock.moment(), self.signs, self._place))
         beside = self.has_class("-beside")
         lines = fact_lines(facts, width) if beside else urgent_first(facts, width)
         self._facts.show_lines(lines)
         self._more = len(lines) > self._facts.size.height
         self._show_title(state)
 
+    def _show_timeline(self, state: VmState | None) -> None:
+        """Show its freeze with the time to the right, where that leaves enough for facts and log.
+
+        A narrow pane takes its lines from the log's, a wide one from both, and has a ruler.
+        """
+        height, beside = self.size.height, self.has_class("-beside")
+        spare = (height - 1) // 3 if beside else height - 1 - facts_height(height) - LEAST_LOG
+        width = max(self.size.width - 2, LEAST_WIDTH)
+        if self._timeline is None:
+            if state is None or not is_drawn(state):
+                return
+            made = load("tui.console.widgets.pane.timeline", "TimelineView")
+            self._timeline = made(self._states, self._clock, self.signs)
+            self.mount(self._timeline, after=self._rule)
+        if self._timeline.show(state, width, min(spare, MOST_TIMELINE), ruled=beside):
+            self.call_after_refresh(self.update_facts)
+
     def _show_title(self, state: VmState) -> None:
-        title = Piece(identity(state, self._signs), Tone.HEAD)
-        sign = self._signs.of(LEVEL[Level.WARNING])
+        title = Piece(identity(state, self.signs), Tone.HEAD)
+        sign = self.signs.of(LEVEL[Level.WARNING])
         below = f"{sign}{self._below} below   " if self._below else ""
         self._rule.show((title,), (Piece(below, Tone.BAD), self._log_title()))
 
