@@ -70,6 +70,8 @@ class Dialog(ModalScreen[Result | None]):
         Binding("pagedown", "scroll_text(1)", "Down", show=False, id="dialog.page_down"),
     ]
 
+    maximum_width: ClassVar[int] = MAXIMUM_WIDTH
+
     def __init__(self, title: str) -> None:
         super().__init__()
         self._title = title
@@ -109,6 +111,7 @@ class Dialog(ModalScreen[Result | None]):
         """Yield the frame."""
         self._measure()
         with Vertical(id="dialog") as frame:
+            frame.styles.max_width = self.maximum_width
             frame.border_title = Content(self._title)
             yield self._text
             with Horizontal(id="dialog-buttons"):
@@ -135,7 +138,7 @@ class Dialog(ModalScreen[Result | None]):
         width, height = self.app.size
         # The frame, its padding and the scroll bar take seven cells; the frame, the answers and
         # the space above them four lines.
-        self._room = min(width * 9 // 10, MAXIMUM_WIDTH) - 7
+        self._room = min(width * 9 // 10, self.maximum_width) - 7
         self._most_lines = max(height * 95 // 100 - 4, 3)
         self.update_text()
 
