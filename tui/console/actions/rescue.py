@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 
 from agentclient.model.rescue import RescueOutcome, Rung, RungResult, Step
 from agentclient.model.states import Level
@@ -11,8 +12,10 @@ from agentclient.model.vm import VmId
 from agentclient.operations.rescue.ladder import title
 from tui.console.actions.context import ActionContext
 from tui.console.actions.execute import READ_ONLY
-from tui.console.dialogs.rescue import NameDialog, RescueDialog
+from tui.console.dialogs.rescue import RescueDialog, Taken
+from tui.console.dialogs.typed_name import NameDialog
 from tui.console.model.notices import NAME, Notice
+from tui.console.model.rungs import Finding, RungKey, finding_of
 from tui.console.model.targets import Target, TargetChanged, resolve
 from tui.console.ports import OperationPort
 from tui.shared.fit import fit_middle, safe
@@ -31,7 +34,8 @@ class RescuePrompt:
 
     def __init__(self, context: ActionContext) -> None:
         self._context = context
-        self._flying: list[OperationPort] = []
+        self._flying: list[tuple[OperationPort, RungKey, datetime]] = []
+        self._found: dict[VmId, dict[RungKey, Finding]] = {}
         self._tried: dict[VmId, frozenset[Rung]] = {}
 
     def ask(self) -> None:
@@ -45,12 +49,20 @@ class RescuePrompt:
         target = Target(state)
         tried = self._tried.get(state.id, frozenset())
         look = context.operations.ladder(target.vm, tried=tried)
+        past = context.operations.history(target.vm)
 
         def answered(step: Step | None) -> None:
             if step is not None:
                 self._decided(target, step)
 
-        context.app.push_screen(RescueDialog(target, look, tried, context.signs), answered)
+        dialog = RescueDialog(target, look, past, lambda: self._taken(state.id), context.signs)
+        context.app.push_screen(dialog, answered)
+
+    def _taken(self, vm_id: VmId) -> Taken:
+        """Return what is known of the rungs that this console has taken on a VM."""
+        running = [(key, at) for one, key, at in self._flying if one.vm.id == vm_id]
+        found = dict(self._found.get(vm_id, {}))
+        return Taken(self._tried.get(vm_id, frozenset()), found, running[-1] if running else None)
 
     def _decided(self, target: Target, step: Step) -> None:
         if step.rung is not Rung.RESET:
@@ -70,20 +82,24 @@ class RescuePrompt:
         except TargetChanged as problem:
             self._say(target, Level.WARNING, f"refused: {problem}; nothing was done")
             return
-        self._flying.append(self._context.operations.rescue(vm, step))
+        begun = self._context.operations.rescue(vm, step)
+        self._flying.append((begun, RungKey.of(step), self._context.clock.wall()))
         self._say(target, Level.INFO, f"{name}: {title(step)} begun; {key('stop', 'x')} stops it")
 
     def ended(self) -> Iterator[Notice]:
         """Yield what came out of the rungs that have ended since the last time."""
-        ended = [one for one in self._flying if one.done]
-        self._flying = [one for one in self._flying if not one.done]
-        for operation in ended:
+        ended = [one for one in self._flying if one[0].done]
+        self._flying = [one for one in self._flying if not one[0].done]
+        for operation, key, _ in ended:
             outcome = operation.wait(0)
             if isinstance(outcome, RescueOutcome):
-                self._remember(outcome)
+                self._remember(outcome, key)
                 yield self._notice(operation.vm.name, outcome)
 
-    def _remember(self, outcome: RescueOutcome) -> None:
+    def _remember(self, outcome: RescueOutcome, key: RungKey) -> None:
+        if outcome.found is not RungResult.REFUSED:
+            found = finding_of(outcome, self._context.clock.wall())
+            self._found.setdefault(outcome.vm, {})[key] = found
         if outcome.ok:
             self._tried.pop(outcome.vm, None)
         elif outcome.found not in _NOT_TRIED:
