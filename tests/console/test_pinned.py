@@ -7,6 +7,7 @@ from typing import cast
 
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, VmState
 from agentclient.model.states import AgentState, FreezeState
+from tests.console import copying
 from tests.console.console_session import console_session, qemu
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, held, put, thawed, thousand
@@ -37,6 +38,7 @@ async def test_it_is_pinned_whatever_cursor_filter_and_scroll_are(still: StillCl
 async def test_a_window_of_ours_is_pinned_with_its_clock(still: StillClock) -> None:
     fleet = fleet_of(["a", "b"], still)
     put(fleet, qemu("b"), progress=held(still), freeze=FreezeInfo(FreezeState.FROZEN))
+    put(fleet, qemu("b"), job=copying.progress(still))  # else a banner says it
     async with console_session(fleet, still) as session:
         assert "❆ frozen longest: b, for 0:42/1:00, frozen" in session.lines[1]
 
@@ -90,6 +92,7 @@ async def test_a_vm_that_can_not_be_shown_is_one_broken_line(still: StillClock) 
     async with console_session(fleet, still) as session:
         unheard_of = FreezeInfo(cast(FreezeState, "nonsense"))
         put(fleet, qemu("a"), freeze=unheard_of, progress=held(still))
+        put(fleet, qemu("a"), job=copying.progress(still))
         await session.settle()
         assert "can't be shown" in session.lines[1]
         assert "alive" in session.line_of(" b ")

@@ -75,6 +75,14 @@ class GuestKeysApp(TerminalApp):
         """Show the rescue ladder of the VM under the cursor."""
         self.prompts.rescue.ask()
 
+    def action_copy_next(self) -> None:
+        """Copy the command that comes next: of the window that is open, else of this VM."""
+        self.prompts.next_command.copy()
+
+    def on_banner_wanted(self) -> None:
+        """Copy it at a click on the banner as well."""
+        self.action_copy_next()
+
     def action_past(self) -> None:
         """Show the history of the VM under the cursor."""
         self.prompts.history()

@@ -63,6 +63,14 @@ ACTIONS: list[BindingType] = [
         tooltip="Take over a window that a frostwatch has left to its holder",
     ),
     Binding(
+        "y",
+        "copy_next",
+        "Next command",
+        id="copy.next",
+        show=False,
+        tooltip="Copy the next command: of the open window, else of this VM",
+    ),
+    Binding(
         "x",
         "stop",
         "Stop",

@@ -35,6 +35,7 @@ class ActionContext:
         signs: the set of signs that the terminal can show.
         read_only: nothing may be sent to any guest.
         schedule: how long freezes are waited for, of a VM for which nothing is set.
+        write_to_terminal: writes to the terminal what is no part of the screen.
     """
 
     app: App[Any]
@@ -47,6 +48,7 @@ class ActionContext:
     signs: Signs
     read_only: bool
     schedule: Schedule
+    write_to_terminal: Callable[[str], None] = lambda _text: None
 
     def schedule_of(self, vm: Vm) -> Schedule:
         """Return how long a freeze of a VM is waited for, and its window held."""

@@ -14,6 +14,7 @@ from agentclient.model.vm import VmId
 from tui.console.actions.context import ActionContext
 from tui.console.actions.copy import CopyPrompt
 from tui.console.actions.execute import READ_ONLY, Executor
+from tui.console.actions.next_command import NextCommandPrompt
 from tui.console.actions.possible import (
     IN_FLIGHT,
     NO_VM,
@@ -61,6 +62,7 @@ class Prompts:
         self.rescue = RescuePrompt(context)
         self._copy = CopyPrompt(context)
         self._possible = Possible(context, self._executor)
+        self.next_command = NextCommandPrompt(context)
 
     def ended(self) -> Iterator[Notice]:
         """Yield what came of what has ended since the last time."""
@@ -125,7 +127,8 @@ class Prompts:
             self._context.answer(Level.WARNING, NO_VM)
             return
         past = self._context.operations.history(state.vm)
-        self._context.app.push_screen(HistoryDialog(Target(state), past, self._context.signs))
+        clock, signs = self._context.clock, self._context.signs
+        self._context.app.push_screen(HistoryDialog(Target(state), past, clock, signs))
 
     def extend(self) -> None:
         """Ask, and hold the windows for longer."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from rich.cells import cell_len
 from rich.segment import Segment
 from textual.message import Message
@@ -9,6 +11,7 @@ from textual.strip import Strip
 
 from agentclient.model.others_freeze import doer
 from agentclient.model.snapshot import VmState
+from agentclient.model.vm import VmId
 from tui.console.model.view import FleetView
 from tui.console.widgets.table import cells
 from tui.console.widgets.table.cells import Paint
@@ -57,14 +60,16 @@ class PinnedLine(Toned):
         """Whether it takes a line of the screen."""
         return self.has_class("-there")
 
-    def update_line(self, *, may_move: bool) -> bool:
+    def update_line(self, *, may_move: bool, told: Collection[VmId] = ()) -> bool:
         """Show who it is as of now; return whether the line has come or gone.
 
         Args:
             may_move: whether what stands below may move by a line; if not, it waits.
+            told: the VMs of which the banner tells as much.
         """
         paint = Paint(self._clock.moment(), self._signs)
         state = self._longest(paint)
+        state = None if state is not None and state.id in told else state
         shown = self._safe_pieces(state, paint) if state is not None else ()
         if shown != self._shown:
             self._shown = shown

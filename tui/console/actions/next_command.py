@@ -1,0 +1,61 @@
+"""The next command of an open window, or of the VM under the cursor: into the clipboard."""
+
+from __future__ import annotations
+
+import os
+
+from agentclient.model.next_command import command_in, thaw_commands
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import Level
+from tui.console.actions.context import ActionContext
+from tui.console.clipboard import clipboard_sequence
+from tui.console.dialogs.copied import CopiedDialog
+from tui.console.model.explained import explained, step_while_held
+from tui.console.model.open_window import OpenWindow, open_windows
+from tui.console.model.tally import verdict_of
+
+
+def next_command(window: OpenWindow | None, state: VmState | None) -> str | None:
+    """Return the command that comes next; None if there is none.
+
+    Args:
+        window: the window that is open, if one is: all of it is thawed next.
+        state: the VM under the cursor, if no window is open.
+    """
+    if window is not None:
+        return thaw_commands(window.vms)
+    if state is None:
+        return None
+    verdict = verdict_of(state)
+    steps = [step_while_held(state.held_by, state.vm)] if state.held_by is not None else []
+    steps += [explained(verdict, state).next or ""] if verdict is not None else []
+    return next((one for step in steps if (one := command_in(step, state.vm))), None)
+
+
+class NextCommandPrompt:
+    """Copies the next command, and shows it.
+
+    Args:
+        context: what is shared.
+    """
+
+    def __init__(self, context: ActionContext) -> None:
+        self._context = context
+
+    def copy(self) -> None:
+        """Copy what comes next: the thaw of the window that ends first, or the cursor's step."""
+        view = self._context.view
+        state = view.state(view.cursor) if view.cursor is not None else None
+        windows = open_windows(self._context.fleet.states())
+        command = next_command(windows[0] if windows else None, state)
+        if command is None:
+            self._context.answer(Level.INFO, "nothing has to be done here next by a command")
+            return
+        if not command.startswith("frostwatch "):  # a drill's guests are its own console's
+            self._context.answer(Level.INFO, command)
+            return
+        sequence = clipboard_sequence(command, os.environ)
+        self._context.write_to_terminal(sequence)
+        self._context.app.push_screen(
+            CopiedDialog("The next command", command, sent=bool(sequence))
+        )

@@ -1,0 +1,40 @@
+"""Shows a command that was sent to the terminal's clipboard, which may not have taken it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tui.console.dialogs.base import Dialog
+from tui.console.dialogs.vm_text import EMPTY
+from tui.shared.fit import safe, wrap
+from tui.shared.tone import Line, Piece, Tone
+
+LONGEST = 4000
+SENT = "in the clipboard, if this terminal takes it (OSC 52); else it is to be marked here"
+NOT_SENT = "this terminal has no clipboard for us: it is to be marked here"
+
+
+class CopiedDialog(Dialog[None]):
+    """Shows what was copied, in full, so that it can be marked with the mouse as well.
+
+    Args:
+        title: what it is, safe to show.
+        text: what was copied.
+        sent: it was sent to the terminal's clipboard.
+    """
+
+    def __init__(self, title: str, text: str, *, sent: bool) -> None:
+        self._copied = text
+        self._sent = sent
+        super().__init__(title)
+
+    def lines(self) -> Iterable[Line]:
+        """Return the text, and where it is."""
+        for line in wrap(safe(self._copied, LONGEST), self._room):
+            yield (Piece(line, Tone.HEAD),)
+        yield EMPTY
+        yield (Piece(SENT if self._sent else NOT_SENT, Tone.DIM if self._sent else Tone.WARN),)
+
+    def answers(self) -> Sequence[tuple[str, str]]:
+        """There is one."""
+        return (("close", "Close (Esc)"),)
