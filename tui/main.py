@@ -188,6 +188,7 @@ def _open_console(options: Options) -> int:
             keys=options.settings.keymap if options.settings is not None else None,
             theme=theme,
             journal=engine.journal.path if engine.journal is not None else None,
+            handover=lambda: load("agentclient.journal.handover", "HandoverBook")(engine.journal),
         )
 
 

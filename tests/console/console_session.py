@@ -17,7 +17,7 @@ from agentclient.model.vm import VmId
 from tests.console.fakes import FakeJobs, FakeOperations, FakeWatcher, StillClock
 from tui.console.app import FrostwatchApp
 from tui.console.kept import Keeper
-from tui.console.ports import MemoryPort
+from tui.console.ports import HandoverPort, MemoryPort
 from tui.shared.glyphs import Signs
 from tui.shared.notify import Notify
 
@@ -113,6 +113,7 @@ async def console_session(
     copy_to: Path | None = None,
     keys: Mapping[str, str] | None = None,
     keeper: Keeper | None = None,
+    handover: Callable[[], HandoverPort] | None = None,
 ) -> AsyncIterator[ConsoleSession]:
     operations = operations or FakeOperations()
     watcher = FakeWatcher()
@@ -130,6 +131,7 @@ async def console_session(
         copy_to=copy_to,
         keys=keys,
         keeper=keeper,
+        handover=handover,
     )
     async with app.run_test(size=size) as pilot:
         await pilot.pause(0.05)  # the first layouts follow each other
@@ -152,6 +154,7 @@ def make_app(
     copy_to: Path | None = None,
     keys: Mapping[str, str] | None = None,
     keeper: Keeper | None = None,
+    handover: Callable[[], HandoverPort] | None = None,
 ) -> FrostwatchApp:
     return FrostwatchApp(
         fleet,
@@ -168,6 +171,7 @@ def make_app(
         copy_to=copy_to,
         keys=keys,
         keeper=keeper,
+        handover=handover,
     )
 
 

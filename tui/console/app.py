@@ -31,12 +31,13 @@ from tui.console.ascii import AsciiFilter
 from tui.console.bare_terminal import stopped_lines
 from tui.console.copies import Copies, no_jobs
 from tui.console.display import Display
+from tui.console.handover import HandoverKnown, Handovers
 from tui.console.kept import Keeper
 from tui.console.kept_view_app import KeptViewApp
 from tui.console.model.exit_kind import ExitKind
 from tui.console.model.notices import Notice
 from tui.console.model.view import FleetView
-from tui.console.ports import JobsPort, MemoryPort, OperationsPort, WatcherPort
+from tui.console.ports import HandoverPort, JobsPort, MemoryPort, OperationsPort, WatcherPort
 from tui.console.textual_internals import forget_split_segments
 from tui.console.widgets.keyline import KeyLine
 from tui.console.widgets.pane.widget import DetailPane
@@ -77,6 +78,7 @@ class FrostwatchApp(KeptViewApp):
         drill: the guests are simulated, and a line says so.
         notify: how an operator is called who does not look at the screen.
         memory: what is done about the process's memory; None leaves it alone.
+        handover: returns what keeps when the console was left; None where nothing is kept.
         keys: the keys that actions have in the place of their usual ones, by the actions' ids.
         journal: the journal's file, which the help names; None if there is none.
         theme: the name of the theme that is set, and its colours; None for the last console's.
@@ -108,6 +110,7 @@ class FrostwatchApp(KeptViewApp):
         drill: bool = False,
         notify: Notify = Notify(),  # noqa: B008 - it can't be changed
         memory: MemoryPort | None = None,
+        handover: Callable[[], HandoverPort] | None = None,
         keys: Mapping[str, str] | None = None,
         journal: Path | None = None,
         theme: tuple[str, Colours] | None = None,
@@ -127,6 +130,7 @@ class FrostwatchApp(KeptViewApp):
         self._watcher = watcher
         self._drill, self._read_only = drill, read_only
         self._memory = memory
+        self.handovers = Handovers(handover)
         self.teller: Teller | None = None
         if notify.wanted:  # most consoles start without it, and sooner
             make = load("tui.console.telling", "Teller")
@@ -134,7 +138,17 @@ class FrostwatchApp(KeptViewApp):
         times, copies, show = schedule or Schedule(), Copies(jobs, copy_to), self.show_notice
         clock, signs, view = self.clock, self.signs, self.view
         self.action_context = ActionContext(
-            self, view, fleet, operations, copies, show, clock, signs, read_only, times
+            self,
+            view,
+            fleet,
+            operations,
+            copies,
+            show,
+            clock,
+            signs,
+            read_only,
+            times,
+            self.write_to_terminal,
         )
         self._top = tuple(self.lines_on_top())
         if self.signs.ascii:
@@ -213,11 +227,18 @@ class FrostwatchApp(KeptViewApp):
             self._exempt_loaded_objects()
 
     def _prepare(self) -> None:
-        """Import what is behind the keys; runs in a thread of its own."""
+        """Import what is behind the keys, and ask for the handover; in a thread of its own."""
         try:
             self.prepare_prompts()
         finally:
             self._exempt_loaded_objects()
+        known = self.handovers.ask()
+        if known is not None:
+            self.post_message(known)
+
+    @on(HandoverKnown)
+    def _handover_known(self, event: HandoverKnown) -> None:
+        self.parts.show_handover(event.found)
 
     def _exempt_loaded_objects(self) -> None:
         if self._memory is not None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from agentclient.fleet.store import Fleet, FleetReader
+from agentclient.late import load
+from agentclient.model.snapshot import VmState
 from agentclient.model.states import Level
 from agentclient.model.vm import VmId
 from tui.console.model.notices import Notice, notice_of_change
@@ -20,7 +22,11 @@ from tui.shared.clocks import Clock
 from tui.shared.fit import safe
 
 if TYPE_CHECKING:
+    from agentclient.journal.handover import Handover
+    from tui.console.model.open_window import OpenWindow
     from tui.console.telling import Teller
+    from tui.console.widgets.banner import Banner
+    from tui.console.widgets.handover import HandoverLines
 
 ROOMY = 24  # lines; on fewer the pane needs half of them to say what an outcome means
 _LEAST_TABLE, _LEAST_PANE = 4, 3  # lines
@@ -77,6 +83,9 @@ class Display:
         self._pane = pane
         self.status = status
         self._pinned = pinned
+        # Made when they are wanted: a start is sooner without.
+        self._banner: Banner | None = None
+        self._handover: HandoverLines | None = None
         self._notices = notices
         self.filter_line = filter_line
         self.enlarged = False  # the pane
@@ -118,9 +127,12 @@ class Display:
         self._settle()
         self.table.update_lines(clocks_only=True)
         self._pane.update_facts()
+        self._update_banner()
         self._update_pinned()
         self.status.update_line()
         self._notices.update_line(self._clock.wall())
+        if self._handover is not None and self._handover.is_old(self._clock.monotonic()):
+            self.hide_handover()
         self._tell_problems()
         if self._teller is not None:
             for notice in self._teller.second(self._fleet.states()):
@@ -165,6 +177,7 @@ class Display:
         self.filter_line.tell(self._view.hint)
         self.table.update_lines()
         self.show_outside()
+        self._update_banner()
         self._update_pinned()
         self.status.update_line()
         self.show_pane()
@@ -179,8 +192,52 @@ class Display:
         self._pane.tell_below(self.table.outside[1])
 
     def _update_pinned(self) -> None:
-        if self._pinned.update_line(may_move=self._may_move):
+        told = [vm.id for one in self._windows for vm in one.vms]
+        if self._pinned.update_line(may_move=self._may_move, told=told):
             self.share_height()
+
+    def _update_banner(self) -> None:
+        """Show what is held now; tell once of what is nearly over."""
+        if self._banner is None:
+            if not self._view.frozen:
+                return
+            made = load("tui.console.widgets.banner", "Banner")
+            self._banner = made(self._frozen, self._clock, self._pane.signs)
+            self._pane.screen.mount(self._banner, before=self.table)
+        if self._banner.update_lines():
+            self.share_height()
+        for notice in self._banner.notices():
+            self.show_notice(notice)
+
+    def _frozen(self) -> Iterable[VmState]:
+        return self._fleet.states() if self._view.frozen else ()
+
+    @property
+    def _windows(self) -> tuple[OpenWindow, ...]:
+        """The windows that are open, the one that ends first on top."""
+        return self._banner.windows if self._banner is not None else ()
+
+    def show_handover(self, found: Handover) -> None:
+        """Show what has happened since the operator left; nothing is one notice, and no more."""
+        at = self._clock.wall()
+        told = load("tui.shared.handover_text", "handover_told")
+        text, level = told(found, at)
+        if level is Level.INFO and not found.held:
+            self.show_notice(Notice(level, safe(text, 400), at))
+            return
+        if self._handover is None:
+            made = load("tui.console.widgets.handover", "HandoverLines")
+            self._handover = made(self._pane.signs)
+            self._pane.screen.mount(self._handover, before=self.table)
+        self._handover.show(text, level, self._clock.monotonic())
+        self.share_height()
+
+    def hide_handover(self) -> bool:
+        """Take the handover away; return whether it was there."""
+        there = self._handover is not None and self._handover.hide()
+        if there:
+            self.share_height()
+        return there
 
     def _advice(self) -> tuple[str, ...]:
         if self._view.total:
@@ -197,6 +254,7 @@ class Display:
     def _room(self) -> int:
         """Lines for table and pane."""
         lines = 3 + self._above + self._pinned.is_there + self.filter_line.is_open
+        lines += sum(one.count for one in (self._banner, self._handover) if one is not None)
         return max(self._pane.app.size.height - lines, 8)
 
     def _pane_lines(self, split: int) -> int:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from agentclient.jobs.request import BackupRequest
     from agentclient.jobs.snapshots.create import SnapshotRequest
     from agentclient.jobs.survey import CopySurvey, FolderSurvey
+    from agentclient.journal.handover import Handover
     from agentclient.journal.history import VmHistory
     from agentclient.model.events import OnEvent
     from agentclient.model.job import JobKind, JobOutcome
@@ -227,6 +228,16 @@ class RunningWatcherPort(WatcherPort, Protocol):
 
     def stop(self) -> None:
         """Visit no more."""
+
+
+class HandoverPort(Protocol):
+    """What keeps when the operator last left the console."""
+
+    def open(self) -> Handover | None:
+        """Note that it is open, and return what has happened since; blocking, for some seconds."""
+
+    def leave(self) -> None:
+        """Note that it is left now; waits for a moment at the most."""
 
 
 class MemoryPort(Protocol):

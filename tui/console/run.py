@@ -20,7 +20,7 @@ from tui.console.copies import no_jobs
 from tui.console.kept import Keeper
 from tui.console.leave import LEFT_SOMETHING, SignalHandler, leave_windows, thaw_and_leave
 from tui.console.model.exit_kind import ExitKind
-from tui.console.ports import JobsPort, OperationsPort, RunningWatcherPort
+from tui.console.ports import HandoverPort, JobsPort, OperationsPort, RunningWatcherPort
 from tui.console.terminal import has_ended
 from tui.shared.colours import Colours
 from tui.shared.notify import Notify
@@ -46,6 +46,7 @@ def run(
     keys: Mapping[str, str] | None = None,
     theme: tuple[str, Colours] | None = None,
     journal: Path | None = None,
+    handover: Callable[[], HandoverPort] | None = None,
 ) -> int:
     """Open the console, and return when it was left and every guest is thawed, or was told about.
 
@@ -63,8 +64,8 @@ def run(
         make_app: makes the app, with what it takes; None for the console itself.
         keys: the keys that actions have in the place of their usual ones, by the actions' ids.
         theme: the name of the theme that is set, and its colours; None for the last console's.
-
         journal: the journal's file, which the help names; None if there is none.
+        handover: returns what keeps when the console was left; None where nothing is kept.
 
     Returns:
         0, or 1 if a guest may still be frozen or the console failed.
@@ -86,6 +87,7 @@ def run(
         journal=journal,
         keeper=keeper,
         memory=memory,
+        handover=handover,
     )
 
     def leave_screen() -> None:
@@ -117,6 +119,7 @@ def run(
             handler.screen_left.set()
             code = leave()
             keeper.finish()
+            app.handovers.leave()
             if watcher is not None:
                 watcher.stop()
             if app.teller is not None:

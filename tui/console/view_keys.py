@@ -144,6 +144,8 @@ class ViewKeysApp(GuestKeysApp):
         """Clear the filter; without one, the marks; make an enlarged pane small again."""
         if self.parts.filter_line.is_open:
             self.parts.filter_line.clear()
+        elif self.parts.hide_handover():
+            pass
         elif self.parts.enlarged:
             self.action_enlarge()
         else:

@@ -1,0 +1,115 @@
+"""The handover on the screen: after the first screen, until Esc, and never in the way."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import pytest
+
+from agentclient.journal.handover import Handover, HeldNow
+from agentclient.model.snapshot import HeldBy
+from agentclient.model.states import FreezeState
+from tests.console.console_session import SMALL, ConsoleSession, console_session
+from tests.console.fakes import NOON, StillClock
+from tests.console.fleets import fleet_of
+from tests.console.past import certified, lost
+from tui.console.ports import HandoverPort
+
+ROOT = HeldBy(1316, "root", FreezeState.FROZEN, NOON, NOON + timedelta(hours=1))
+BAD = Handover(
+    NOON - timedelta(hours=10),
+    (
+        *(certified(n, timedelta(hours=1)) for n in range(13)),
+        lost(14, timedelta(hours=9), vm="qemu:mail2"),
+    ),
+    (HeldNow("db1", ROOT),),
+)
+
+
+class FakeBook:
+    def __init__(self, found: Handover | Exception | None) -> None:
+        self._found = found
+        self.free = threading.Event()
+        self.free.set()
+        self.thread = ""
+        self.left = 0
+
+    def open(self) -> Handover | None:
+        self.thread = threading.current_thread().name
+        self.free.wait(30)
+        if isinstance(self._found, Exception):
+            raise self._found
+        return self._found
+
+    def leave(self) -> None:
+        self.left += 1
+
+
+@asynccontextmanager
+async def with_book(
+    still: StillClock, book: FakeBook, size: tuple[int, int] = SMALL
+) -> AsyncIterator[ConsoleSession]:
+    fleet = fleet_of(["db1", "mail2", "web1"], still)
+    made: Callable[[], HandoverPort] = lambda: book  # noqa: E731
+    async with console_session(fleet, still, size=size, handover=made) as session:
+        yield session
+
+
+@pytest.mark.parametrize("size", [SMALL, (120, 40), (200, 60)])
+async def test_what_happened_is_told_after_the_first_screen_until_esc(
+    still: StillClock, size: tuple[int, int]
+) -> None:
+    book = FakeBook(BAD)
+    async with with_book(still, book, size) as session:
+        await session.until(lambda: "since you left at 02:00" in session.text)
+        for words in ("13 certified", "1 lost (mail2, 03:00; thawed 03:00)", "pid 1316"):
+            assert words in session.flat.replace(" Esc ", " ")
+        assert book.thread == "prepare", "nobody waits for it in Textual's thread"
+        await session.press("escape")
+        assert "since you left" not in session.text
+
+
+async def test_a_journal_that_hangs_keeps_nobody_waiting(still: StillClock) -> None:
+    book = FakeBook(BAD)
+    book.free.clear()
+    async with with_book(still, book) as session:
+        await session.press("j", "s")
+        assert "sorted by" in session.notice or "sorted" in session.notice
+        assert "since you left" not in session.text
+        book.free.set()
+        await session.until(lambda: "since you left" in session.text)
+
+
+async def test_nothing_is_one_notice_and_no_more(still: StillClock) -> None:
+    async with with_book(still, FakeBook(Handover(NOON - timedelta(hours=1)))) as session:
+        await session.until(lambda: "since you left at 11:00: nothing was frozen" in session.notice)
+        assert session.text.count("since you left") == 1
+
+
+@pytest.mark.parametrize("found", [None, OSError("no disk")])
+async def test_what_is_not_known_is_not_told(
+    still: StillClock, found: Handover | Exception | None
+) -> None:
+    async with with_book(still, FakeBook(found)) as session:
+        await session.settle(1)
+        assert "since you left" not in session.text
+
+
+async def test_it_goes_by_itself(still: StillClock) -> None:
+    async with with_book(still, FakeBook(BAD)) as session:
+        await session.until(lambda: "since you left" in session.text)
+        await session.settle(301)
+        assert "since you left" not in session.text
+
+
+async def test_leaving_is_noted_only_if_opening_was(still: StillClock) -> None:
+    book = FakeBook(BAD)
+    async with with_book(still, book) as session:
+        await session.until(lambda: "since you left" in session.text)
+        session.app.handovers.leave()
+    assert book.left == 1
+    async with console_session(fleet_of(["a"], still), still) as session:
+        session.app.handovers.leave()
