@@ -24,6 +24,7 @@ from screenshots.recorded import Frame, record
 from tests.console import copying
 from tests.console.console_session import SMALL, console_session
 from tests.console.fakes import FakeJobs, StillClock
+from tests.console.held import group_held, left_frozen
 
 HERE = Path(__file__).parent
 WIDE = (160, 45)
@@ -76,6 +77,8 @@ SCENES = (
     Scene("stuck-backup-80x24", (), fleet=stuck_backups),
     Scene("long-freeze-80x24", LONG, to("mail1")),
     Scene("long-freeze-160x45", LONG, to("mail1"), WIDE),
+    Scene("open-window-120x40", (), ("home",), (120, 40), fleet=group_held),
+    Scene("rescue-80x24", (), ("home", "R"), fleet=left_frozen),
     Scene("lost-80x24", (Play("files1", 9.0),), to("files1")),
     Scene("half-frozen-80x24", (Play("mail2", 30.0),), to("mail2")),
     Scene("confirmation-80x24", (), (*to("mail3"), "f")),

@@ -20,10 +20,12 @@ from agentclient.backends.drill.others_client import clients_of
 from agentclient.backends.drill.plan import GuestPlan, plan
 from agentclient.fleet.health import answered, looked, may_ask, silent
 from agentclient.fleet.store import Fleet
+from agentclient.model.events import EventKind, moment_of
 from agentclient.model.others import ChannelClient, Others
 from agentclient.model.request import Schedule
 from agentclient.model.snapshot import AgentHealth, FreezeInfo
 from agentclient.model.states import AgentState, FreezeState, KnownBy, Level, OthersState
+from agentclient.model.timeline import Timeline
 from agentclient.model.vm import DRILL_SOURCE, AgentChannel, MonitorChannel, Vm, VmId
 from tests.console.fakes import StillClock
 from tests.unit.drill_virtual import Drilled
@@ -149,10 +151,24 @@ def _freeze(fleet: Fleet, play: Play, still: StillClock) -> None:
     progress = None if over else procedure.progress(ends)
     since = freeze.told[-1][0] if over else procedure.freeze.schedule.sent_at
     info = FreezeInfo(state, _at(still, since, still.wall))
-    fleet.update(vm_id, lambda old: old._replace(progress=progress, last=outcome, freeze=info))
+    times = _timeline(freeze, began)
+    fleet.update(
+        vm_id,
+        lambda old: old._replace(progress=progress, last=outcome, freeze=info, timeline=times),
+    )
     if not drilled.truth.alive:
         closed = AgentHealth(AgentState.CLOSED, KnownBy.PORT, seen_at=still.wall())
         fleet.update(vm_id, lambda old: old._replace(agent=closed))
+
+
+def _timeline(freeze: VirtualFreeze, asked: float) -> Timeline:
+    """Return when each thing of a freeze has happened, as an operation notes it."""
+    found, thaw_sent = Timeline(asked, freeze.procedure.freeze.schedule.sent_at), False
+    for at, tell in freeze.told:
+        moment = moment_of(tell.kind, tell.details, thaw_sent=thaw_sent)
+        thaw_sent = thaw_sent or tell.kind is EventKind.THAW_SENT
+        found = found.marked(moment, at) if moment is not None else found
+    return found
 
 
 def _log(fleet: Fleet, vm_id: VmId, level: Level, text: str) -> None:
