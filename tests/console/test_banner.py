@@ -130,6 +130,12 @@ async def test_a_copys_own_window_is_the_copys(still: StillClock) -> None:
         assert banner(session) == ("", "")
 
 
+async def test_a_console_that_only_looks_or_replays_has_none(still: StillClock) -> None:
+    async with console_session(one_held(still), still, size=SMALL, read_only=True) as session:
+        assert banner(session) == ("", "")
+        assert "frozen longest: db-1" in session.text
+
+
 async def test_a_window_of_a_second_is_none(still: StillClock) -> None:
     fleet = one_held(still)
     progress = held(still)

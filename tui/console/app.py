@@ -180,6 +180,7 @@ class FrostwatchApp(KeptViewApp):
             self._watcher,
             self.clock,
             above=len(self._top),
+            has_windows=not self._read_only,
             teller=self.teller,
             table=self.query_one(VmTable),
             pane=self.query_one(DetailPane),

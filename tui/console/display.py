@@ -51,6 +51,7 @@ class Display:
         watcher: which sources could not look; None where nothing watches.
         clock: where the time comes from.
         above: how many lines stand above all else, such as the one that says that it is a drill.
+        has_windows: this console freezes; one that only looks, or replays, has no window to offer.
         teller: calls an operator who does not look; None for nothing of that kind.
         parts: table, pane, status, pinned line, notices and filter.
     """
@@ -64,6 +65,7 @@ class Display:
         clock: Clock,
         *,
         above: int,
+        has_windows: bool,
         teller: Teller | None,
         table: VmTable,
         pane: DetailPane,
@@ -79,6 +81,7 @@ class Display:
         self._clock = clock
         self._teller = teller
         self._above = above
+        self._has_windows = has_windows
         self.table = table
         self._pane = pane
         self.status = status
@@ -199,7 +202,7 @@ class Display:
     def _update_banner(self) -> None:
         """Show what is held now; tell once of what is nearly over."""
         if self._banner is None:
-            if not self._view.frozen:
+            if not (self._has_windows and self._view.frozen):
                 return
             made = load("tui.console.widgets.banner", "Banner")
             self._banner = made(self._frozen, self._clock, self._pane.signs)
