@@ -69,6 +69,9 @@ def test_its_window_is_written_down_before_it_is_sent_and_who_can_not_says_so(
             assert harness.host.asked(FREEZE) == 0
             return "its window"
 
+        def made_with(self, **versions: str | None) -> None:
+            assert harness.host.asked(FREEZE) == 0
+
     harness.entry = cast(Entry, Journal())
     assert harness.run().certified
     assert harness.holder.armed_as[0]["window"] == "its window"
@@ -113,6 +116,9 @@ def test_a_verified_window_is_left_to_the_holder(harness: FreezeHarness, asked_f
 
         def armed(self, process: object, uuid: str | None) -> str:
             return "its window"
+
+        def made_with(self, **versions: str | None) -> None:
+            pass
 
         def keep(self, holder: Process) -> None:
             kept.append(holder)

@@ -88,6 +88,7 @@ class VirtualMonitor:
     """The VM's monitor: it shows what the guest and its channel are like just now."""
 
     process = None
+    version = "9.2.0"
 
     def __init__(self, host: VirtualHost) -> None:
         self.host = host
