@@ -12,7 +12,7 @@ from tui.console.clipboard import clipboard_sequence
 from tui.console.dialogs.copied import CopiedDialog
 from tui.console.model.explained import explained, step_while_held
 from tui.console.model.open_window import OpenWindow, open_windows
-from tui.console.model.tally import verdict_of
+from tui.shared.verdict import verdict_of
 
 
 def next_command(window: OpenWindow | None, state: VmState | None) -> str | None:

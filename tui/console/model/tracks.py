@@ -10,12 +10,12 @@ from agentclient.model.others_freeze import OthersFreeze, others_freeze
 from agentclient.model.snapshot import Progress, VmState
 from agentclient.model.states import FreezeState, OutcomeKind, Phase
 from agentclient.model.timeline import Timeline
-from tui.console.model.tally import verdict_of
 from tui.shared.clocks import Moment, age, elapsed
 from tui.shared.fit import safe
 from tui.shared.glyphs import FOREIGN, FREEZE, OTHERS_LOST, OTHERS_PENDING, OUTCOME, PHASE, Signs
 from tui.shared.timeline import Track
 from tui.shared.tone import Piece
+from tui.shared.verdict import verdict_of
 
 _LONGEST_NAME = 60
 
