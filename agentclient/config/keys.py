@@ -58,6 +58,7 @@ ACTIONS: Final = (
     Action("freeze", "f"),
     Action("thaw", "t"),
     Action("copy", "c"),
+    Action("copy.next", "y"),
     Action("thaw.all", "T"),
     Action("extend", "e"),
     Action("attach", "A"),

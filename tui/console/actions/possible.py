@@ -55,6 +55,7 @@ class Possible:
             "thaw": self._acts,
             "thaw.all": self._thaw_all,
             "copy": self._copy,
+            "copy.next": self._any,
             "extend": self._extend,
             "attach": self._attach,
             "stop": self._stop,
