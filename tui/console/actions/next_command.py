@@ -14,6 +14,8 @@ from tui.console.model.explained import explained, step_while_held
 from tui.console.model.open_window import OpenWindow, open_windows
 from tui.shared.verdict import verdict_of
 
+NOTHING_NEXT = "nothing has to be done here next by a command"
+
 
 def next_command(window: OpenWindow | None, state: VmState | None) -> str | None:
     """Return the command that comes next; None if there is none.
@@ -32,6 +34,14 @@ def next_command(window: OpenWindow | None, state: VmState | None) -> str | None
     return next((one for step in steps if (one := command_in(step, state.vm))), None)
 
 
+def command_now(context: ActionContext) -> str | None:
+    """Return what comes next: the thaw of the window that ends first, or the cursor's step."""
+    view = context.view
+    windows = () if context.read_only else open_windows(context.fleet.states())
+    state = view.state(view.cursor) if view.cursor is not None else None
+    return next_command(windows[0] if windows else None, state)
+
+
 class NextCommandPrompt:
     """Copies the next command, and shows it.
 
@@ -44,12 +54,9 @@ class NextCommandPrompt:
 
     def copy(self) -> None:
         """Copy what comes next: the thaw of the window that ends first, or the cursor's step."""
-        view = self._context.view
-        state = view.state(view.cursor) if view.cursor is not None else None
-        windows = open_windows(self._context.fleet.states())
-        command = next_command(windows[0] if windows else None, state)
+        command = command_now(self._context)
         if command is None:
-            self._context.answer(Level.INFO, "nothing has to be done here next by a command")
+            self._context.answer(Level.INFO, NOTHING_NEXT)
             return
         if not command.startswith("frostwatch "):  # a drill's guests are its own console's
             self._context.answer(Level.INFO, command)
