@@ -60,7 +60,7 @@ class RescuePrompt:
 
     def _taken(self, vm_id: VmId) -> Taken:
         """Return what is known of the rungs that this console has taken on a VM."""
-        running = [(key, at) for one, key, at in self._flying if one.vm.id == vm_id]
+        running = [(rung, at) for one, rung, at in self._flying if one.vm.id == vm_id]
         found = dict(self._found.get(vm_id, {}))
         return Taken(self._tried.get(vm_id, frozenset()), found, running[-1] if running else None)
 
@@ -90,16 +90,16 @@ class RescuePrompt:
         """Yield what came out of the rungs that have ended since the last time."""
         ended = [one for one in self._flying if one[0].done]
         self._flying = [one for one in self._flying if not one[0].done]
-        for operation, key, _ in ended:
+        for operation, rung, _ in ended:
             outcome = operation.wait(0)
             if isinstance(outcome, RescueOutcome):
-                self._remember(outcome, key)
+                self._remember(outcome, rung)
                 yield self._notice(operation.vm.name, outcome)
 
-    def _remember(self, outcome: RescueOutcome, key: RungKey) -> None:
+    def _remember(self, outcome: RescueOutcome, rung: RungKey) -> None:
         if outcome.found is not RungResult.REFUSED:
             found = finding_of(outcome, self._context.clock.wall())
-            self._found.setdefault(outcome.vm, {})[key] = found
+            self._found.setdefault(outcome.vm, {})[rung] = found
         if outcome.ok:
             self._tried.pop(outcome.vm, None)
         elif outcome.found not in _NOT_TRIED:

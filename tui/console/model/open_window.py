@@ -14,6 +14,7 @@ from agentclient.model.states import Level, OutcomeKind, Phase
 from agentclient.model.vm import Vm
 from tui.console.model.notices import Notice
 from tui.shared.fit import safe
+from tui.shared.key_hints import key
 
 NEARLY_OVER_S = 10.0
 # A shorter window is over before anybody has read of it, and rings for nothing.
@@ -134,8 +135,9 @@ class NearlyOver:
             if window.key not in self._told:
                 first, *others = window.vms
                 more = f" and {len(others)} more" if others else ""
+                longer = key("extend", "e")
                 left = f"{window.left_s(now) or 0.0:.0f} s"
-                text = f"{safe(first.name, 40)}{more}: thawed in {left}; e holds longer"
+                text = f"{safe(first.name, 40)}{more}: thawed in {left}; {longer} holds longer"
                 yield Notice(Level.WARNING, text, at, first.id, rings=True)
         self._told = frozenset(window.key for window in each)
 

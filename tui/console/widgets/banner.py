@@ -21,6 +21,7 @@ from tui.console.widgets.toned import Toned
 from tui.shared.clocks import Clock
 from tui.shared.fit import fit, safe
 from tui.shared.glyphs import OUTCOME, PHASE, Look, Signs
+from tui.shared.key_hints import key
 from tui.shared.timeline_picture import skew_in_words
 from tui.shared.tone import Tone
 
@@ -120,7 +121,7 @@ class Banner(Toned):
         facts = [_skew(window), _writes(window), f"{more} more open" if more else ""]
         dot = f" {self._signs.dot} "
         second = f"   {dot.join(fact for fact in facts if fact)}"
-        hint = "y: the next command "
+        hint = f"{key('copy.next', 'y')}: the next command "
         gap = width - cell_len(second) - cell_len(hint)
         return tone, (first, second + " " * gap + hint if gap > 0 else fit(second, width))
 
