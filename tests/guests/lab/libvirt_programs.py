@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shlex
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.guests.lab import image, packages
+from tests.guests.lab import packages
 from tests.guests.lab.errors import LabUnavailable
 from tests.guests.lab.qemu import Qemu
-from tests.guests.lab.release import Release, keep, run, tail, tool
+from tests.guests.lab.release import Release, run, tail, tool
+from tests.guests.lab.unpacked import unpacked
 
 _DRIVERS = "usr/lib/x86_64-linux-gnu/libvirt/connection-driver"
 _RUN_QEMU = '#!/bin/sh\nexec env {environment} {program} {arguments} "$@"\n'
@@ -47,7 +46,7 @@ def ensure(release: Release, qemu: Qemu) -> Programs:
     if missing:
         raise LabUnavailable(f"guests under libvirt need: apt-get install {' '.join(missing)}")
     not_root()
-    tree = _unpacked(release) if release.own else Path(qemu.program).parents[2]
+    tree = unpacked(release, "libvirt") if release.own else Path(qemu.program).parents[2]
     daemon = tree / "usr/sbin/libvirtd"
     if not daemon.exists():
         raise LabUnavailable(f"Debian's {release.codename} has no libvirtd where it is looked for")
@@ -112,26 +111,3 @@ def _hide_modules(tree: Path) -> None:
         ours = tree / module.relative_to("/")
         if ours.parent.exists() and not ours.exists():
             ours.touch()
-
-
-def _unpacked(release: Release) -> Path:
-    """The daemon's packages, unpacked: the libraries are those of libvirt's client, installed."""
-    with image.locked(release.folder / "lock"):
-        files = packages.resolve(release).libvirt
-        key = hashlib.sha256("\n".join(files).encode()).hexdigest()[:16]
-        target = release.folder / "libvirt" / key
-        if not target.exists():
-            _unpack(release, target)
-        keep(target)
-    return target
-
-
-def _unpack(release: Release, target: Path) -> None:
-    """Unpack beside the place, then move it there whole."""
-    target.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix="unpacking-") as name:
-        work = Path(name)
-        files = packages.resolve(release, fresh=True).libvirt
-        packages.download(files, work / "packages", release)
-        packages.unpack(files, work / "packages", work / "tree")
-        (work / "tree").rename(target)

@@ -24,10 +24,12 @@ ROOTS = (KERNEL, AGENT, BUSYBOX)
 TOOL_ROOTS = ("perl-base", "sqlite3", "zlib1g")
 # The daemon of libvirt, which is never installed: to install it may start it, and for the machine.
 LIBVIRT_ROOTS = ("libvirt-daemon", "libvirt-daemon-driver-qemu")
+# The daemon of ssh: to install it starts it as well. Of its libraries, those that are not here.
+SSH_ROOT = "openssh-server"
 # What runs guests of another release; patchelf tells its QEMU where its libraries are.
 HOST_ROOTS = ("qemu-system-x86", "patchelf", *LIBVIRT_ROOTS)
 
-_KINDS = ("guest", "qemu", "tools", "libvirt")
+_KINDS = ("guest", "qemu", "tools", "libvirt", "ssh")
 # How long a resolved list of versions is believed before apt is asked again (it takes seconds).
 RESOLVED_FOR_S = 7 * 24 * 3600.0
 
@@ -47,6 +49,8 @@ TOOLS = {
 FAULTS = ("strace",)
 # What guests under libvirt need: its client, and its binding for Python (see `.ci/setup`).
 LIBVIRT_TOOLS = {"virsh": "libvirt-clients"}
+# What those on another host need: the client alone.
+SSH_TOOLS = {"ssh": "openssh-client"}
 LIBVIRT_BINDING = "python3-libvirt"
 
 
@@ -59,12 +63,14 @@ class Resolved:
         qemu: QEMU and its libraries, with libvirt's daemon; none where the machine's own is used.
         tools: what a guest with tools has beside that.
         libvirt: libvirt's daemon for the machine's own QEMU, without the libraries.
+        ssh: this machine's daemon of ssh; none for another release, or where it is installed.
     """
 
     guest: tuple[str, ...]
     qemu: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     libvirt: tuple[str, ...] = ()
+    ssh: tuple[str, ...] = ()
 
 
 def why_not() -> str | None:
@@ -83,7 +89,8 @@ def why_not() -> str | None:
 
 def needs() -> tuple[str, ...]:
     """The Debian packages that must be installed on the host."""
-    return tuple(sorted({*TOOLS.values(), *FAULTS, *LIBVIRT_TOOLS.values(), LIBVIRT_BINDING}))
+    clients = {*LIBVIRT_TOOLS.values(), *SSH_TOOLS.values()}
+    return tuple(sorted({*TOOLS.values(), *FAULTS, *clients, LIBVIRT_BINDING}))
 
 
 def resolve(release: Release, fresh: bool = False) -> Resolved:
@@ -162,7 +169,7 @@ def _ask_apt(release: Release) -> Resolved:
     tools = tuple(file for file in _guest_files(apt, TOOL_ROOTS) if file not in guest)
     if not release.own:
         return Resolved(guest, _qemu_files(apt), tools)
-    return Resolved(guest, (), tools, _files_of(apt, LIBVIRT_ROOTS))
+    return Resolved(guest, (), tools, _files_of(apt, LIBVIRT_ROOTS), _ssh_files(apt))
 
 
 def _guest_files(apt: Apt, roots: tuple[str, ...]) -> tuple[str, ...]:
@@ -201,6 +208,18 @@ def _qemu_files(apt: Apt) -> tuple[str, ...]:
             f"apt can't tell where {', '.join(HOST_ROOTS)} are: {tail(uris.stderr)}"
         )
     return files
+
+
+def _ssh_files(apt: Apt) -> tuple[str, ...]:
+    """The package files of the daemon of ssh, and of its libraries that are not installed here."""
+    install = ["apt-get", "install", "--simulate", "--yes", "--no-install-recommends", SSH_ROOT]
+    done = apt.run(install)
+    if done.returncode != 0:
+        raise LabUnavailable(f"apt can't tell what {SSH_ROOT} needs: {tail(done.stderr)}")
+    lines = [line.split() for line in done.stdout.splitlines() if line.startswith("Inst ")]
+    new = [name for _, name, version, *_ in lines if not version.startswith("[")]
+    names = [name for name in new if name.startswith((SSH_ROOT, "lib"))]
+    return _files_of(apt, names) if names else ()
 
 
 def _file_names(uris: str) -> tuple[str, ...]:
