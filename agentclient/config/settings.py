@@ -178,4 +178,4 @@ class Policies:
 
 def names_of(vm: Vm) -> tuple[str, ...]:
     """Return all names of a VM: its name, its id, its VMID, its UUID."""
-    return tuple(dict.fromkeys((vm.name, str(vm.id), vm.title or vm.name, *vm.selectors)))
+    return tuple(dict.fromkeys((vm.name, str(vm.id), vm.title or vm.id.name, *vm.selectors)))

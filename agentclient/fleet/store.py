@@ -259,7 +259,7 @@ def _start(vm: Vm) -> tuple[object, ...]:
 
 
 def _is_called(vm: Vm, name: str) -> bool:
-    names = (vm.name, vm.title or vm.name, *vm.selectors)
+    names = (vm.name, vm.title or vm.id.name, *vm.selectors)
     return name in names or name in (f"{vm.source}:{each}" for each in vm.selectors)
 
 

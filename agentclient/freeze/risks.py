@@ -46,6 +46,13 @@ def risks(state: VmState) -> tuple[str, ...]:
             f"{describe(loops)}: a file system on a loop device can hang a freeze, since its flush "
             "writes to a file system that is frozen already"
         )
+    far = state.vm.far
+    if far is not None:
+        host = printable(far.name, 80)
+        found.append(
+            f"it runs on {host}: nobody there would thaw it if the link to {host} were cut; then a "
+            f"person has to: {far.thaw}"
+        )
     if network:
         found.append(
             f"{describe(network)}: a network file system can't be frozen; a hook that waits for "

@@ -113,7 +113,7 @@ def insert(
         "kind": kind.value,
         "vm": identity(str(vm.id)),
         "source": identity(vm.source),
-        "name": identity(vm.name),
+        "name": identity(vm.id.name),
         "vm_pid": process.pid if process else None,
         "vm_ticks": process.start_ticks if process else None,
         "agent": identity(str(vm.agent.path)) if vm.agent else None,

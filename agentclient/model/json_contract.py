@@ -59,7 +59,8 @@ def vm_object(state: VmState) -> JsonObject:
     return {
         "schema": SCHEMA,
         "id": str(state.id),
-        "name": state.vm.name,
+        "name": state.id.name,
+        "host": state.id.host or None,
         "source": state.vm.source,
         "run_state": state.run_state.value,
         "agent": _agent(state.agent),

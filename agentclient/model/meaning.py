@@ -24,6 +24,7 @@ from agentclient.model.next_step import (
     case_of,
     next_step,
     with_commands,
+    with_far,
 )
 from agentclient.model.outcome import Meaning, Outcome, ThawOutcome
 from agentclient.model.rescue import RescueOutcome, RungResult
@@ -298,7 +299,7 @@ def thaw_with_meaning(thaw: ThawOutcome, vm: Vm, *, provable: bool = True) -> Th
     if foreign:
         step = with_commands(REFUSED_STEPS[Refusal.ALREADY_FROZEN], vm)
     elif thaw.stuck is not None:
-        step = with_commands(STUCK_STEPS[thaw.stuck], vm, provable=provable)
+        step = with_far(with_commands(STUCK_STEPS[thaw.stuck], vm, provable=provable), vm)
     return replace(thaw, meaning=_meaning(THAW_COPIES[copy], GUESTS[guest], None), next=step)
 
 

@@ -17,7 +17,8 @@ def freeze_command(vm: Vm) -> str:
     """Return the command that freezes `vm` once more."""
     if vm.source == DRILL_SOURCE:
         return "f in the drill's console"
-    return shlex.join(["frostwatch", "freeze", *_spec(vm), str(vm.id)])
+    insist = ["--remote-hold"] if vm.far is not None else []
+    return shlex.join(["frostwatch", "freeze", *_spec(vm), *insist, str(vm.id)])
 
 
 def thaw_command(vm: Vm, *, foreign: bool = False) -> str:
@@ -127,7 +128,9 @@ def rescue_command(vm: Vm, rung: str) -> str:
 
 
 def _spec(vm: Vm) -> list[str]:
-    """Return the ``--vm`` that makes a VM known which no source finds by itself."""
+    """Return the option that makes a VM known which no source finds by itself."""
+    if vm.far is not None:
+        return ["-c", vm.far.address]
     if vm.source != EXPLICIT_SOURCE:
         return []
     values = {"name": vm.name}

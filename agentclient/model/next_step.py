@@ -184,7 +184,21 @@ def next_step(
         again: the command that asks for the same once more; None for a freeze's.
     """
     named = _named_step(outcome, again or freeze_command(vm))
-    return named or with_commands(_row(outcome, case), vm, provable=provable, again=again)
+    step = named or with_commands(_row(outcome, case), vm, provable=provable, again=again)
+    return step if outcome.settled else with_far(step, vm)
+
+
+def with_far(step: str | None, vm: Vm) -> str | None:
+    """Return a step for a VM that may be frozen, with what helps while no link leads to its host.
+
+    Args:
+        step: what to do next; None for nothing.
+        vm: the VM.
+    """
+    if vm.far is None:
+        return step
+    there = f"while the link to {vm.far.name} is cut, there: {vm.far.thaw}"
+    return f"{step}; {there}" if step else there
 
 
 def step_while_held(held: HeldBy, vm: Vm, *, asked: bool = False) -> str:

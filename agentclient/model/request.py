@@ -114,6 +114,8 @@ class FreezeRequest:
         keep: the window is left to the holder once it is open and verified: it outlives us.
         again: the command that asks for all of it once more; None for the freeze's own.
         group: the group that it belongs to; None if it belongs to none.
+        remote_hold: a person has decided to freeze also a VM of another host, where nobody would
+            thaw it if the link there were cut.
     """
 
     mounts: tuple[str, ...] = ()
@@ -123,6 +125,7 @@ class FreezeRequest:
     keep: bool = False
     again: str | None = None
     group: Group | None = None
+    remote_hold: bool = False
 
     def __post_init__(self) -> None:
         named = dict.fromkeys(plain_path(path) for path in self.mounts)

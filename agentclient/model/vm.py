@@ -111,6 +111,20 @@ class MonitorChannel(NamedTuple):
     ours: bool = False
 
 
+class FarHost(NamedTuple):
+    """Another host that a VM runs on, where no holder stands by: a link alone leads there.
+
+    Attributes:
+        name: the host's.
+        address: of the daemon there, which a command has to be given.
+        thaw: the command by which a person thaws the VM there, while the link is cut.
+    """
+
+    name: str
+    address: str
+    thaw: str
+
+
 class Vm(NamedTuple):
     """A VM as its source describes it.
 
@@ -139,6 +153,8 @@ class Vm(NamedTuple):
         incoming: it was started to take a VM that migrates.
         by_call: its agent is asked by calls of its source; no socket of this host leads there.
         domain: the UUID of the domain that libvirt runs by this process; None if it runs none.
+        far: the host that it runs on, where nobody would thaw it if the link there were cut; None
+            if a holder stands by on its host.
     """
 
     id: VmId
@@ -162,11 +178,12 @@ class Vm(NamedTuple):
     incoming: bool = False
     by_call: bool = False
     domain: str | None = None
+    far: FarHost | None = None
 
     @property
     def name(self) -> str:
-        """The name that a person uses."""
-        return self.id.name
+        """The name that a person uses; of a VM on another host, with that host in front."""
+        return f"{self.id.host}/{self.id.name}" if self.id.host else self.id.name
 
     @property
     def source(self) -> str:

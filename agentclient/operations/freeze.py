@@ -44,7 +44,13 @@ from agentclient.operations.freeze_end import keep, thaw_after_a_bug, unsettled
 from agentclient.operations.operation import WITHDRAWN, Operation
 from agentclient.operations.ownership import held_by
 from agentclient.operations.preflight import Preflight, Prepared
-from agentclient.operations.refusals import cancelled, held_elsewhere, no_holder, no_long_hold
+from agentclient.operations.refusals import (
+    cancelled,
+    held_elsewhere,
+    no_holder,
+    no_long_hold,
+    no_remote_hold,
+)
 from agentclient.operations.thaw import thaw_where_it_went
 from agentclient.protocol.qga_commands import FREEZE, FREEZE_LIST
 
@@ -171,6 +177,9 @@ class FreezeOperation(Operation[Outcome]):
         held = held_by(self.context)
         if held is not None:
             return self._refused(held_elsewhere(held, self.vm))
+        far = no_remote_hold(self._request, self.vm)
+        if far is not None:
+            return self._refused(far)
         self._preparing()
         if not self._access.channel_lock.acquire(timeout=CHANNEL_WAIT_S):
             outcome = refused(Refusal.BUSY, "frostwatch itself is talking to this agent")

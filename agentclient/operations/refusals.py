@@ -9,11 +9,13 @@ from agentclient.freeze.verdict import refused
 from agentclient.freeze.window import WINDOWS_S
 from agentclient.holder.client import NoHolder
 from agentclient.model.durations import in_words
+from agentclient.model.next_command import freeze_command
 from agentclient.model.next_step import step_while_held
 from agentclient.model.outcome import Outcome
 from agentclient.model.request import FreezeRequest
 from agentclient.model.snapshot import HeldBy, MonitorView
 from agentclient.model.states import Refusal, RunState
+from agentclient.model.text import printable
 from agentclient.model.vm import Vm
 
 CANCELLED = "cancelled before the freeze was sent"
@@ -99,6 +101,24 @@ def no_long_hold(request: FreezeRequest, coverage: Coverage | None) -> Outcome |
     )
     step = f"with --hold {WINDOWS_S:g}s, or with --yes if that is meant"
     return refused(Refusal.NOT_BEGUN, reason, step)
+
+
+def no_remote_hold(request: FreezeRequest, vm: Vm) -> Outcome | None:
+    """Return the refusal of a freeze on a host where nobody stands by; None if it is not refused.
+
+    Args:
+        request: the request; it may carry a person's decision to freeze all the same.
+        vm: the VM.
+    """
+    if vm.far is None or request.remote_hold:
+        return None
+    host = printable(vm.far.name, 80)
+    reason = (
+        f"it runs on {host}: nobody there would thaw it if the link to {host} were cut while it is "
+        "frozen; the freeze was not sent"
+    )
+    step = f"if you could do it there yourself ({vm.far.thaw}): {freeze_command(vm)}"
+    return refused(Refusal.HOLDER, reason, step)
 
 
 def no_holder(error: NoHolder) -> Outcome:

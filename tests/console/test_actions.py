@@ -33,7 +33,7 @@ from tests.console.fleets import (
 from tui.console.actions.context import ActionContext
 from tui.console.actions.execute import Executor
 from tui.console.copies import Copies, no_jobs
-from tui.console.dialogs.freeze import FreezeDialog
+from tui.console.dialogs.freeze import FreezeAnswer, FreezeDialog
 from tui.console.model.notices import Notice
 from tui.console.model.targets import Target
 from tui.console.model.view import FleetView
@@ -423,7 +423,7 @@ def test_read_only_holds_also_without_a_question(fleet: Fleet, still: StillClock
         schedule,
     )
     executor, target = Executor(context), Target(state_of(fleet, "app-1"))
-    executor.freeze([target], 0.0)
+    executor.freeze([target], FreezeAnswer(0.0))
     executor.thaw([target])
     assert [notice.text.count("--read-only") for notice in told] == [1, 1]
     assert operations.started == []

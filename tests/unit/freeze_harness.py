@@ -35,6 +35,7 @@ class FreezeHarness:
         self.access = VirtualAccess(self.host)
         self.hold_s = 5.0
         self.first_s, self.probes, self.thaw_s = 600.0, 5, 180.0
+        self.remote_hold = False
         self.entry: Entry | None = None
         self.began_at = self.host.now
 
@@ -50,7 +51,7 @@ class FreezeHarness:
             hold_s=self.hold_s,
             thaw_timeout_s=self.thaw_s,
         )
-        request = FreezeRequest(schedule=schedule, keep=keep)
+        request = FreezeRequest(schedule=schedule, keep=keep, remote_hold=self.remote_hold)
         self.operation = FreezeOperation(self.context(), request)
         outcome = self.operation.run()
         assert session.fileno() == -1, "the channel is closed in the end"

@@ -135,6 +135,7 @@ def test_a_vm_has_exactly_the_keys_of_the_contract() -> None:
         "schema": 1,
         "id": "qemu:web1",
         "name": "web1",
+        "host": None,
         "source": "qemu",
         "run_state": "running",
         "agent": {"state": "alive", "how": "reply", "rtt_ms": 1.4, "version": "7.2"},

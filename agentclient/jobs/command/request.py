@@ -29,6 +29,8 @@ class CommandRequest:
         mounts: the mount points to freeze; empty for everything.
         strict: full coverage is demanded.
         long_hold: a person has decided to hold also a Windows guest for more than 10 s.
+        remote_hold: a person has decided to freeze also a VM of another host, where nobody would
+            thaw it if the link there were cut.
         thaw_when: when the guests are thawed, at the latest when the command has ended.
         disks: with `ThawWhen.JOB_STARTED`, whose block jobs are waited for; empty for all.
         on_overrun: what becomes of a command that runs on when a window is over.
@@ -48,6 +50,7 @@ class CommandRequest:
     mounts: tuple[str, ...] = ()
     strict: bool = False
     long_hold: bool = True
+    remote_hold: bool = False
     thaw_when: ThawWhen = ThawWhen.COMMAND_ENDED
     disks: tuple[str, ...] = ()
     on_overrun: OnOverrun = OnOverrun.WARN
@@ -68,6 +71,7 @@ class CommandRequest:
         """Return the command line that asks for the same once more."""
         words = [word for name in self.mounts for word in ("--mount", name)]
         words += ["--strict"] if self.strict else []
+        words += ["--remote-hold"] if self.remote_hold else []
         words += ["--together"] if self.together else []
         if self.together and self.within_s != DEFAULTS.within_s:
             words += ["--within", f"{self.within_s:g}"]
@@ -112,4 +116,6 @@ class CommandRequest:
     def _request(self, schedule: Schedule, most_s: float) -> FreezeRequest:
         if not schedule.hold_s:
             schedule = replace(schedule, hold_s=most_s)
-        return FreezeRequest(self.mounts, self.strict, schedule, self.long_hold)
+        return FreezeRequest(
+            self.mounts, self.strict, schedule, self.long_hold, remote_hold=self.remote_hold
+        )

@@ -106,6 +106,11 @@ GROUP_END_S = 2.0  # its members have ended: it has nothing left to wait for
     help="Leave each verified window to its holder, which thaws it at the hold's end, and exit.",
 )
 @click.option("--yes", is_flag=True, help="Hold also a Windows guest for longer than 10 s.")
+@click.option(
+    "--remote-hold",
+    is_flag=True,
+    help="Freeze also a VM of another host, where nobody thaws it while the link there is cut.",
+)
 @json_option
 @with_options
 def freeze_command(
@@ -117,6 +122,7 @@ def freeze_command(
     together: bool,
     detach: bool,
     yes: bool,
+    remote_hold: bool,
     as_json: bool,
     at_once: int | None,
     command: tuple[str, ...] | None,
@@ -143,7 +149,9 @@ def freeze_command(
         raise BadInput(
             "--detach goes neither with --together nor with a COMMAND: they end the hold"
         )
-    ask = partial(_request, _checked(mounts), strict, long_hold=yes, keep=detach)
+    ask = partial(
+        _request, _checked(mounts), strict, long_hold=yes, keep=detach, remote_hold=remote_hold
+    )
     with session.engine_for(options) as engine:
         vms = engine.find(names)
         if command is not None:
@@ -154,6 +162,7 @@ def freeze_command(
                 "mounts": _checked(mounts),
                 "strict": strict,
                 "long_hold": yes,
+                "remote_hold": remote_hold,
             }
             at_most = options.general.freezes_at_once
             return run_frozen(engine, vms, wanted, freeze, at_most, as_json=as_json)
@@ -245,6 +254,12 @@ def _checked(mounts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _request(
-    mounts: tuple[str, ...], strict: bool, schedule: Schedule, *, long_hold: bool, keep: bool
+    mounts: tuple[str, ...],
+    strict: bool,
+    schedule: Schedule,
+    *,
+    long_hold: bool,
+    keep: bool,
+    remote_hold: bool,
 ) -> FreezeRequest:
-    return FreezeRequest(mounts, strict, schedule, long_hold, keep)
+    return FreezeRequest(mounts, strict, schedule, long_hold, keep, remote_hold=remote_hold)

@@ -19,6 +19,7 @@ from agentclient.model.states import Level, OutcomeKind, Phase
 from agentclient.model.vm import Vm
 from agentclient.operations.group import DEFAULT_WITHIN_S, GroupFreeze
 from tui.console.actions.context import ActionContext
+from tui.console.dialogs.freeze import FreezeAnswer
 from tui.console.model.notices import Notice, thaw_notice
 from tui.console.model.targets import Target, TargetChanged, Targets, resolve
 from tui.console.ports import OperationPort
@@ -48,19 +49,20 @@ class Executor:
         self._thaw_batches: list[tuple[OperationPort, ...]] = []
         self._extensions: list[tuple[Target, Future[ExtendOutcome]]] = []
 
-    def freeze(self, targets: Iterable[Target], hold_s: float) -> None:
+    def freeze(self, targets: Iterable[Target], chosen: FreezeAnswer) -> None:
         """Begin a freeze of each VM.
 
         Args:
             targets: the VMs of the key press.
-            hold_s: how long each window is held, in seconds.
+            chosen: for how long, and where.
         """
         begun: list[OperationPort] = []
         for target in targets:
             try:
                 vm = self._checked(target)
-                schedule = replace(self._context.schedule_of(vm), hold_s=hold_s)
-                operation = self._operations.freeze(vm, FreezeRequest(schedule=schedule))
+                schedule = replace(self._context.schedule_of(vm), hold_s=chosen.hold_s)
+                request = FreezeRequest(schedule=schedule, remote_hold=chosen.remote_hold)
+                operation = self._operations.freeze(vm, request)
             except (TargetChanged, OSError) as problem:
                 self._refused(target, problem)
                 continue
@@ -73,10 +75,11 @@ class Executor:
         if len(begun) > 1:
             self._batches.append(tuple(begun))
 
-    def freeze_together(self, targets: Targets, hold_s: float) -> None:
+    def freeze_together(self, targets: Targets, chosen: FreezeAnswer) -> None:
         """Begin a freeze of all VMs behind a barrier; of none if one is not what was meant."""
         schedule = self._context.schedule_for(target.vm for target in targets)
-        request = FreezeRequest(schedule=replace(schedule, hold_s=hold_s))
+        schedule = replace(schedule, hold_s=chosen.hold_s)
+        request = FreezeRequest(schedule=schedule, remote_hold=chosen.remote_hold)
         try:
             vms = [self._checked(target) for target in targets]
             group = GroupFreeze(self._operations, vms, request)

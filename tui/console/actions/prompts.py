@@ -84,9 +84,9 @@ class Prompts:
 
         def answered(chosen: FreezeAnswer | None) -> None:
             if chosen is not None and chosen.together:
-                self._executor.freeze_together(targets, chosen.hold_s)
+                self._executor.freeze_together(targets, chosen)
             elif chosen is not None:
-                self._executor.freeze(targets, chosen.hold_s)
+                self._executor.freeze(targets, chosen)
 
         dialog = FreezeDialog(
             targets,

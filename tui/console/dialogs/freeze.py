@@ -34,6 +34,9 @@ WORTHLESS = (
     "Windows lets writes go after 10 s, whatever the hold: a copy that takes longer is worth "
     "nothing. Enter freezes all the same; Left is a shorter hold"
 )
+FAR = (
+    "nobody on {} thaws it if the link there is cut while it is frozen. Enter freezes all the same"
+)
 TOO_MANY = "only {} freezes run at once, so that these are never frozen together"
 _NO = ("no", "Leave it (Esc)")
 
@@ -45,10 +48,12 @@ class FreezeAnswer:
     Attributes:
         hold_s: how long each window is held, in seconds.
         together: all at the same time, or none.
+        remote_hold: also on another host, where nobody thaws while the link there is cut.
     """
 
     hold_s: float
     together: bool = False
+    remote_hold: bool = False
 
 
 class FreezeDialog(Dialog[FreezeAnswer]):
@@ -110,7 +115,8 @@ class FreezeDialog(Dialog[FreezeAnswer]):
         if len(self.targets) > FEW:
             yield from self._refusal_lines()
         if self._sure:
-            yield labelled("sure?", WORTHLESS, Tone.BAD)
+            for doubt in self._doubts():
+                yield labelled("sure?", doubt, Tone.BAD)
         yield from self._schedule_lines()
         yield from self._hold_lines()
         yield from self._round_lines()
@@ -188,15 +194,28 @@ class FreezeDialog(Dialog[FreezeAnswer]):
         return (("yes", "Freeze (Enter)"), _NO)
 
     def answered(self, answer: str) -> None:
-        """Answer how, or None; a hold that Windows ends by itself is asked about once more."""
+        """Answer how, or None; what is doubtful is asked about once more."""
         if answer == "yes" and self._together and self._too_many:
             return
-        if answer == "yes" and self._worthless and not self._sure:
+        if answer == "yes" and any(self._doubts()) and not self._sure:
             self._sure = True
             self.update_text()
             return
-        chosen = FreezeAnswer(float(self._hold.seconds), self._together)
+        chosen = FreezeAnswer(float(self._hold.seconds), self._together, bool(self._hosts))
         self.dismiss(chosen if answer == "yes" else None)
+
+    def _doubts(self) -> Iterator[str]:
+        """Yield what a person has to decide before it is done."""
+        if self._worthless:
+            yield WORTHLESS
+        if self._hosts:
+            yield FAR.format(safe(", ".join(self._hosts), 100))
+
+    @property
+    def _hosts(self) -> list[str]:
+        """The hosts of those on which nobody stands by."""
+        far = (one.vm.far for one in self.targets)
+        return sorted({host.name for host in far if host is not None})
 
     @property
     def _worthless(self) -> bool:
