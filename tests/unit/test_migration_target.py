@@ -12,6 +12,8 @@ from agentclient.backends.qemu import backend as backend_module
 from agentclient.backends.qemu.backend import QemuBackend
 from agentclient.backends.qemu.migration import target_among
 from agentclient.model.errors import FrostwatchError
+from agentclient.model.snapshot import MonitorView
+from agentclient.model.states import RunState
 from agentclient.model.vm import AgentChannel, MonitorChannel, Process, Vm, VmId
 from tests.unit.fake_proc import FakeProc
 from tests.unit.frozen_vm import FrozenVm, frozen_vm
@@ -91,3 +93,16 @@ def test_the_search_leaves_the_list_that_is_shown_alone(
     assert found.process == Process(12, 1000)
     assert backend.notes() == ()
     assert backend.successor(left.access(), UUID) == found, "looked for anew each time"
+
+
+@pytest.mark.parametrize(("state", "found"), [(RunState.RUNNING, []), (RunState.MIGRATED, [1])])
+def test_a_guest_of_another_host_comes_here_only_if_it_was_seen_to_leave(
+    left: FrozenVm, monkeypatch: pytest.MonkeyPatch, state: RunState, found: list[int]
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(backend_module, "target_among", lambda *_: asked.append(1))
+    of = left.access()
+    monkeypatch.setattr(of, "vm", vm(11)._replace(id=VmId("libvirt", "db", "far")))
+    monkeypatch.setattr(of, "observe", lambda: MonitorView(state))
+    assert QemuBackend().successor(of, UUID) is None
+    assert asked == found

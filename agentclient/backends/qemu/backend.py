@@ -25,6 +25,7 @@ from agentclient.backends.qemu.migration import target_among
 from agentclient.backends.qemu.processes import QemuProcess, find_qemu
 from agentclient.backends.qemu.pve_config import ProxmoxConfig, ProxmoxConfigs
 from agentclient.model.errors import FrostwatchError
+from agentclient.model.states import RunState
 from agentclient.model.vm import AgentChannel, Identity, MonitorChannel, Peer, Process, Vm, VmId
 
 SOURCE = "qemu"
@@ -114,7 +115,12 @@ class QemuBackend:
         return open_local(vm, opener)
 
     def successor(self, of: GuestAccess, uuid: str) -> Vm | None:
-        """Return the VM of this host to which a guest has migrated; None if none is seen."""
+        """Return the VM of this host to which a guest has migrated; None if none is seen.
+
+        From another host it comes only if it was seen to leave that: a copy has its UUID, too.
+        """
+        if of.vm.id.host and of.observe().run_state is not RunState.MIGRATED:
+            return None
         try:  # by a new list, so that this does not wait for a running one that hangs
             vms = QemuBackend(self._proc, self._pve).list_vms()
         except FrostwatchError:
