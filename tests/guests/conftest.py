@@ -23,6 +23,7 @@ from tests.guests.lab import (
 )
 from tests.guests.lab import boot as boot_guest
 from tests.guests.lab.release import VARIABLE, wanted
+from tests.guests.lab.sshd import Sshd
 from tests.guests.seldom import SELDOM
 
 _HERE = Path(__file__).parent
@@ -191,6 +192,17 @@ def libvirtd() -> Iterator[Libvirtd]:
         if find_spec("libvirt") is None:
             raise LabUnavailable("guests under libvirt need its binding: .ci/setup packages")
         daemon = Libvirtd()
+    except LabUnavailable as reason:
+        _skip(reason)
+    with daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="module")
+def sshd(libvirtd: Libvirtd) -> Iterator[Sshd]:
+    """A daemon of ssh that leads to that of libvirt, for all tests of a module."""
+    try:
+        daemon = Sshd(libvirtd)
     except LabUnavailable as reason:
         _skip(reason)
     with daemon:

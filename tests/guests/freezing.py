@@ -193,7 +193,12 @@ class Operator:
         read_only: may send nothing to a guest.
         monitor_path: a monitor in the place of the guest's own.
         locked_by: what the VM's manager says that it is doing with it.
+
+    Attributes:
+        remote_hold: insists on freezes where nobody stands by.
     """
+
+    remote_hold = False
 
     def __init__(
         self,
@@ -232,7 +237,9 @@ class Operator:
         schedule = Schedule(**({"thaw_timeout_s": 20.0} | times))
         running = Running(self.fleet, self.vm)
         running.operation = self.operations.freeze(
-            self.vm, FreezeRequest(mounts, strict, schedule), running.listen
+            self.vm,
+            FreezeRequest(mounts, strict, schedule, remote_hold=self.remote_hold),
+            running.listen,
         )
         return running
 

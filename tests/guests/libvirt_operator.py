@@ -22,11 +22,13 @@ class DomainOperator(Operator):
 
     Args:
         guest: a real one.
+        uri: leads to its daemon; None for that on this host.
     """
 
-    def __init__(self, guest: DomainGuest) -> None:
+    def __init__(self, guest: DomainGuest, uri: str | None = None) -> None:
         self.guest: DomainGuest = guest
-        self.backend = LibvirtBackend([Uri(guest.daemon.uri, named=True)])
+        self.remote_hold = uri is not None
+        self.backend = LibvirtBackend([Uri(uri or guest.daemon.uri, named=True)])
         self.vm = self.listed()
         self.reach(Backends([self.backend]))
 

@@ -27,6 +27,7 @@ from agentclient.model.states import (
 from tests.guests.command import ROOT, ended, holders_of
 from tests.guests.lab import DomainGuest, Libvirtd, start_bare
 from tests.guests.lab.shell import wait_until
+from tests.guests.lab.sshd import HOST, Sshd
 from tests.guests.libvirt_operator import SOON_S, DomainOperator
 from tests.guests.test_libvirt import in_the_hook
 
@@ -257,6 +258,24 @@ def test_a_domain_that_is_destroyed_under_a_freeze_is_gone(
         outcome = running.outcome()
         assert (outcome.kind, outcome.cause) == (OutcomeKind.LOST, Cause.VM_GONE), running.texts
         assert outcome.settled
+
+
+# -- on another host, by ssh: see test_soak_libvirt_far.py ---------------------------------------
+
+
+def test_on_another_host_it_is_frozen_and_thawed_also_by_a_link_that_was_cut(
+    calm_domain: DomainGuest, sshd: Sshd
+) -> None:
+    with DomainOperator(calm_domain, sshd.uri()) as operator:
+        assert str(operator.vm.id) == f"libvirt:{HOST}/db1"
+        running = operator.freeze(hold_s=60.0, thaw_timeout_s=PATIENT_S)
+        running.wait_event(EventKind.HELD)
+        assert calm_domain.frozen_mounts() == {"a", "b"}
+        sshd.kill_sessions()
+        running.operation.cancel()
+        outcome = running.outcome(2 * PATIENT_S)
+        assert (outcome.frozen, outcome.thawed, outcome.settled) == (2, 2, True), running.texts
+        calm_domain.assert_thawed()
 
 
 # -- the command line ------------------------------------------------------------------------------

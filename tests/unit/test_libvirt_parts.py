@@ -75,8 +75,9 @@ def test_where_a_daemon_is(
 def test_nobody_is_asked_for_a_password_under_the_console() -> None:
     assert Uri("qemu+ssh://far/system", True).address == "qemu+ssh://far/system?no_tty=1"
     assert Uri("qemu+ssh://far/system?a=b", True).address.endswith("?a=b&no_tty=1")
-    for other in ("qemu+ssh://far/system?no_tty=0", "qemu:///system"):
-        assert Uri(other, True).address == other
+    asked = "qemu+libssh2://far/system?no_tty=0&a=b"
+    assert Uri(asked, True).address == "qemu+libssh2://far/system?a=b&no_tty=1"
+    assert Uri("qemu:///system", True).address == "qemu:///system"
 
 
 # -- errors ----------------------------------------------------------------------------------------

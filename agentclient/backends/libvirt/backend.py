@@ -27,13 +27,10 @@ from agentclient.backends.libvirt.uris import Uri
 from agentclient.backends.libvirt.watched_domain import WatchedDomain
 from agentclient.model.errors import BadInput, FrostwatchError
 from agentclient.model.text import printable
-from agentclient.model.vm import LIBVIRT_SOURCE, Identity, Vm, VmId
+from agentclient.model.vm import LIBVIRT_SOURCE, FarHost, Identity, Vm, VmId
 
 _NO_AGENT: Final = "it has no channel for a guest agent"
 _MONITOR: Final = "libvirt has it"
-_FAR: Final = (
-    "it runs on another host, where nobody would thaw it if the connection broke while it is frozen"
-)
 
 
 class LibvirtBackend:
@@ -60,7 +57,7 @@ class LibvirtBackend:
         self._start()
         for daemon in self.daemons:
             daemon.wait_tried(self._began + PATIENCE_S)
-        # One daemon under two addresses has the same processes.
+        # One daemon under two addresses has the same processes; on another host, the same word.
         found = {
             process_of_start(one.generation) or one.generation: (daemon, one)
             for daemon in reversed(self.daemons)
@@ -85,13 +82,12 @@ class LibvirtBackend:
             raise BadInput(f"--connect {named[0].uri.text}: {error}") from None
         self._start()
         for daemon in named:
-            tried = daemon.wait_tried(self._began + PATIENCE_S)
+            tried = daemon.wait_tried(self._began + daemon.patience_s)
             problem = daemon.problem
             if not daemon.seen and (problem is not None or not tried):
-                why = problem or f"it has not answered within {PATIENCE_S:g} s"
+                why = problem or f"it has not answered within {daemon.patience_s:g} s"
                 uri = printable(daemon.uri.text, 200)
-                step = f"see whether that daemon runs: virsh -c {shlex.quote(uri)} list"
-                raise BadInput(f"--connect {uri}: {why}; {step}")
+                raise BadInput(f"--connect {uri}: {why}{_step(daemon.uri, problem)}")
 
     def open(self, vm: Vm, opener: Opener) -> GuestAccess:
         """Return the access to one of the domains; nothing is called yet."""
@@ -108,7 +104,7 @@ class LibvirtBackend:
         """
         before = of.vm.generation or ""
         where = daemon_of(before)
-        moved = any(one.uri.text == where and one.has_moved(uuid, before) for one in self.daemons)
+        moved = any(one.uri.word == where and one.has_moved(uuid, before) for one in self.daemons)
         if not moved:
             return None
         found = [vm for vm in self.list_vms() if vm.uuid == uuid and vm.generation != before]
@@ -123,7 +119,7 @@ class LibvirtBackend:
         """Return whether a start of a domain has ended; None if its daemon is not seen now."""
         where = daemon_of(identity.generation)
         for daemon in self.daemons:
-            if daemon.uri.text == where:
+            if daemon.uri.word == where:
                 return daemon.is_gone(uuid_of(identity.generation), identity.generation)
         return None
 
@@ -171,8 +167,8 @@ class LibvirtBackend:
         for daemon in self.daemons:
             DaemonWatch(daemon).start()
 
-    def _daemon(self, uri: str) -> Daemon:
-        return next(one for one in self.daemons if one.uri.text == uri)
+    def _daemon(self, word: str) -> Daemon:
+        return next(one for one in self.daemons if one.uri.word == word)
 
     def _changed(self, uuid: str) -> None:
         with self._lock:
@@ -207,7 +203,7 @@ class LibvirtBackend:
         vm_id = self._ids[one.generation]
         return Vm(
             vm_id,
-            freeze_disabled=daemon.read_only or _why_not(daemon.uri, one),
+            freeze_disabled=daemon.read_only or (_NO_AGENT if one.channel is None else None),
             no_monitor=daemon.read_only or _MONITOR,
             title=one.name,
             selectors=(one.uuid, f"{one.name}#{one.uuid[:8]}"),
@@ -216,19 +212,30 @@ class LibvirtBackend:
             incoming=one.birth is Birth.INCOMING,
             by_call=one.channel is not None and daemon.read_only is None,
             out_of_reach=daemon.read_only if one.channel else None,
+            far=_far(daemon.uri, one),
         )
 
     def _note(self, daemon: Daemon, why: str) -> Note:
-        advice = None if daemon.seen else "See if its daemon runs, and who may connect to it."
+        # Why another host's can't be reached says what to do as well.
+        known = daemon.seen or daemon.uri.host
+        advice = None if known else "See if its daemon runs, and who may connect to it."
         # One that is there anyway may be none of ours: its VMs are seen as processes.
         return Note(_subject(daemon.uri), why, advice, may_hide_vms=daemon.uri.named or daemon.seen)
 
 
-def _why_not(uri: Uri, one: WatchedDomain) -> str | None:
-    """Return why a domain can't be frozen, whoever asks for it; None if it can."""
-    if one.channel is None:
-        return _NO_AGENT
-    return _FAR if uri.host else None
+def _step(uri: Uri, problem: str | None) -> str:
+    """Return what to do about a daemon that can't be reached, where its problem does not say it."""
+    if not uri.host:
+        address = shlex.quote(printable(uri.text, 200))
+        return f"; see whether that daemon runs: virsh -c {address} list"
+    return f"; see whether this works: {uri.virsh_there('list')}" if problem is None else ""
+
+
+def _far(uri: Uri, one: WatchedDomain) -> FarHost | None:
+    """Return what a person needs to know of the host of a domain; None if it is this one."""
+    if not uri.host:
+        return None
+    return FarHost(uri.host, uri.text, uri.virsh_there("domfsthaw", one.name))
 
 
 def _subject(uri: Uri) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 from agentclient.late import load_module
@@ -19,7 +18,6 @@ MISSING: Final = (
     " with libvirt-dev), or python3-libvirt where frostwatch runs on Debian's own Python"
 )
 _AGAIN_S: Final = 1.0
-_KEEP_ALIVE: Final = (5, 3)  # seconds between two questions, and how many may stay unanswered
 _lock = threading.Lock()
 _loaded: Binding | None = None
 
@@ -47,24 +45,6 @@ def load_binding() -> Binding:
         if _loaded is None:
             _loaded = _load()
         return _loaded
-
-
-def connected(binding: Binding, address: str, *, read_only: bool = False) -> Any:
-    """Return a new connection to a daemon, by which it is noticed when the daemon hangs; blocking.
-
-    Args:
-        binding: the binding.
-        address: the daemon's.
-        read_only: ask for no right to do anything.
-
-    Raises:
-        libvirtError: there can be none.
-    """
-    connect = binding.libvirt.openReadOnly if read_only else binding.libvirt.open
-    connection = connect(address)
-    with suppress(binding.libvirt.libvirtError):
-        connection.setKeepAlive(*_KEEP_ALIVE)
-    return connection
 
 
 def _load() -> Binding:

@@ -24,8 +24,9 @@ from agentclient.backends.libvirt.disk_calls import LibvirtDisks
 from agentclient.backends.libvirt.end_watch import EndWatch, end_watch_of
 from agentclient.backends.libvirt.ends import End, Ends, end_of_reason
 from agentclient.backends.libvirt.error_codes import Trouble, trouble_of
-from agentclient.backends.libvirt.generation import daemon_of, number_of
+from agentclient.backends.libvirt.generation import number_of
 from agentclient.backends.libvirt.probe import NotPassedOn, Probes
+from agentclient.backends.libvirt.uris import Uri
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Cause
 from agentclient.model.text import printable
@@ -33,6 +34,8 @@ from agentclient.model.vm import Vm
 from agentclient.protocol.qga_commands import FREEZE, FREEZE_LIST, STATUS
 
 _FREEZES: Final = frozenset({FREEZE, FREEZE_LIST})
+# A freeze is not sent where to connect took longer than that; there mostly is a connection.
+FREEZE_CONNECT_S: Final = 2.0
 # A call that ended so much before its bound, or later, had no answer within it.
 _SLACK_S: Final = 0.25
 _SHUT_OFF: Final = 5  # virDomainState
@@ -65,8 +68,10 @@ class DomainCalls:
     ) -> object:
         """Send one command to the agent, and return the value of its reply (see `AgentCalls`)."""
         place = self._connections.freeze() if command in _FREEZES else nullcontext()
+        began = time.monotonic()
+        body = {"execute": command} | ({"arguments": dict(arguments)} if arguments else {})
         with place, self._connections.one() as (connection, binding):
-            return self._ask(connection, binding, command, arguments, timeout_s)
+            return self._ask(connection, binding, body, timeout_s, began)
 
     def is_gone(self) -> bool | None:
         """Return whether the guest of this start has ended; None if that is not proven."""
@@ -94,15 +99,18 @@ class DomainCalls:
         self,
         connection: Any,
         binding: Binding,
-        command: str,
-        arguments: Mapping[str, object] | None,
+        body: Mapping[str, object],
         timeout_s: float,
+        began: float,
     ) -> object:
-        body = {"execute": command} | ({"arguments": dict(arguments)} if arguments else {})
-        began = time.monotonic()
-        bound_s = max(1, int(timeout_s))
+        bound_s = timeout_s
         try:
             domain = self._domain(connection)
+            took_s = time.monotonic() - began
+            if body["execute"] in _FREEZES and took_s > FREEZE_CONNECT_S:
+                # Whoever has asked for it may have given up, and have thawed (P4).
+                raise AgentGone(f"it took {took_s:.0f} s to connect: the freeze was not sent")
+            began, bound_s = began + took_s, max(1, int(timeout_s - took_s))
             text = binding.qemu.qemuAgentCommand(domain, json.dumps(body), bound_s, 0)
         except binding.libvirt.libvirtError as error:
             late = time.monotonic() - began > bound_s - _SLACK_S
@@ -137,7 +145,7 @@ class DomainCalls:
         if trouble is Trouble.UNSURE:
             trouble = self._answered_or_gone(connection, binding)
         if trouble is Trouble.DAEMON:
-            return AgentGone(f"libvirt's daemon has gone: {said}")
+            return AgentGone(self._link_cut(said))
         if trouble is Trouble.DOMAIN:
             return self._ended(f"the domain does not run any more: {said}")
         if trouble is Trouble.NOT_RUNNING:
@@ -149,6 +157,12 @@ class DomainCalls:
         if trouble is Trouble.ANSWERED:
             return CallFailed("", _agents_words(str(error)))
         return NotPassedOn(said)
+
+    def _link_cut(self, said: str) -> str:
+        """Return what it means that the connection to the daemon has ended, as one clause."""
+        uri = Uri(self._connections.uri, named=True)
+        goes_on = "; what was sent goes on there" if uri.host else ""
+        return f"{uri.broken}{goes_on} ({said})"
 
     def _answered_or_gone(self, connection: Any, binding: Binding) -> Trouble:
         """Return whether an error was the agent's own answer, or the end of its channel.
@@ -277,14 +291,15 @@ class LibvirtCalls(DomainCalls):
 
     def thaw_recipe(self, vm: Vm) -> ThawRecipe:
         """Return what another process needs to thaw the guest without us."""
-        details = {"uuid": self._uuid, "generation": self._generation}
+        uri = self._connections.uri
+        details = {"uri": uri, "uuid": self._uuid, "generation": self._generation}
         return ThawRecipe(vm, f"{DomainCalls.__module__}:thaw_calls", details)
 
 
 def thaw_calls(details: Mapping[str, str]) -> DomainCalls:
     """Return the calls of a recipe, for a process of its own; nothing is connected yet."""
     generation = details["generation"]
-    uri = daemon_of(generation)
+    uri = details["uri"]
     return HeldCalls(connections_to(uri), details["uuid"], generation, end_watch_of(uri))
 
 

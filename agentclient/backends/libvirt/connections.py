@@ -13,10 +13,10 @@ from typing import Any, Final
 
 from agentclient.access.call_session import AgentBusy, AgentGone, CallFailed
 from agentclient.access.disk_calls import DisksRefused
-from agentclient.backends.libvirt.binding import Binding, connected, load_binding
+from agentclient.backends.libvirt.binding import Binding, load_binding
+from agentclient.backends.libvirt.link import NotConnected, connected
 from agentclient.backends.libvirt.uris import Uri
 from agentclient.model.errors import FrostwatchError
-from agentclient.model.text import printable
 
 # So many freezes are pending in one daemon at the most, as far as this process is concerned.
 MOST_FREEZES: Final = 8
@@ -108,9 +108,9 @@ class Connections:
                     return connection
             _close(connection)
         try:
-            return connected(binding, Uri(self.uri, named=True).address)
-        except binding.libvirt.libvirtError as error:
-            raise AgentGone(f"libvirt can't be reached: {printable(error, 200)}") from error
+            return connected(binding, Uri(self.uri, named=True))
+        except NotConnected as error:
+            raise AgentGone(f"libvirt can't be reached: {error}") from error
 
 
 def _close(connection: Any) -> None:

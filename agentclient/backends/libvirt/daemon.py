@@ -26,8 +26,12 @@ from agentclient.model.text import printable
 
 # A daemon that takes longer than that for any answer counts as hanging.
 PATIENCE_S: Final = 3.0
-# Seconds between two tries to connect.
+# So long may it take to reach one on another host, by ssh and hosts on the way.
+FAR_PATIENCE_S: Final = 12.0
+# Seconds between two tries to connect; and where only a person can mend what is in the way: a host
+# that is asked again and again by somebody whom it does not let in may well shut everybody out.
 AGAIN_S: Final = 2.0
+MENDED_S: Final = 30.0
 # Seconds between two looks at all domains while somebody watches, and while nobody does.
 LOOK_EVERY_S: Final = 2.0
 LIST_EVERY_S: Final = 30.0
@@ -58,6 +62,7 @@ class Daemon:
         followed: frostwatch goes on to watch it, so that it is true that it is tried again.
         closing: its watching is to end.
         callers: its other clients.
+        again_s: seconds until the next try to connect.
     """
 
     def __init__(self, uri: Uri, changed: Callable[[str], None] = lambda _: None) -> None:
@@ -66,6 +71,7 @@ class Daemon:
         self.seen = False
         self.followed = False
         self.closing = False
+        self.again_s = AGAIN_S
         self.callers = Callers(uri.sockets)
         self._changed = changed
         self._condition = threading.Condition()
@@ -87,6 +93,11 @@ class Daemon:
             self._condition.notify_all()
 
     # -- for everyone -------------------------------------------------------------------------
+
+    @property
+    def patience_s(self) -> float:
+        """How long it may take to reach it, in seconds."""
+        return FAR_PATIENCE_S if self.uri.host else PATIENCE_S
 
     def wait_tried(self, until: float) -> bool:
         """Wait until it was listed, or can't be; return whether that is so.
@@ -172,7 +183,7 @@ class Daemon:
             return f"it has not answered since {at:%H:%M:%S}"
         if self._problem is None or self._since is None:
             return self._problem
-        again = f"; tried every {AGAIN_S:g} s" if self.followed else ""
+        again = f"; tried every {self.again_s:g} s" if self.followed else ""
         return f"{self._problem} (since {self._since:%H:%M:%S}{again})"
 
     def _push(self, uuids: Iterable[str]) -> None:
@@ -209,13 +220,15 @@ class Daemon:
             self._lost = None
             self._known.miss()
 
-    def on_failed(self, why: str) -> None:
+    def on_failed(self, why: str, *, lasting: bool = False) -> None:
         """Take that the daemon can't be watched now.
 
         Args:
             why: one clause.
+            lasting: until a person mends it.
         """
         with self._condition:
+            self.again_s = MENDED_S if lasting else AGAIN_S
             self._fail(why)
             self._known.miss()
             self._tried, self._busy_since = True, None
@@ -223,10 +236,10 @@ class Daemon:
             known = tuple(self._known.running)
         self._push(known)
 
-    def rest(self, seconds: float) -> None:
-        """Wait, until it is closed at the latest."""
+    def rest(self) -> None:
+        """Wait for the next try, until it is closed at the latest."""
         with self._condition:
-            self._condition.wait_for(lambda: self.closing, seconds)
+            self._condition.wait_for(lambda: self.closing, self.again_s)
 
     def wait_to_ask(self) -> None:
         """Wait until there is something to ask.
@@ -288,7 +301,7 @@ class Daemon:
     def on_close(self) -> None:
         """Take that the connection has ended."""
         with self._condition:
-            self._lost = "the connection to its daemon has ended"
+            self._lost = self.uri.broken
             self._known.miss()
             self._fail(self._lost)
             self._condition.notify_all()

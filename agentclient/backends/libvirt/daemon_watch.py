@@ -10,16 +10,17 @@ import time
 from contextlib import suppress
 from typing import Any, Final
 
-from agentclient.backends.libvirt.binding import Binding, connected, load_binding
-from agentclient.backends.libvirt.daemon import AGAIN_S, Daemon
+from agentclient.backends.libvirt.binding import Binding, load_binding
+from agentclient.backends.libvirt.daemon import Daemon
 from agentclient.backends.libvirt.domain_xml import channel_of
 from agentclient.backends.libvirt.ends import Birth, End, end_of_reason
 from agentclient.backends.libvirt.error_codes import Trouble, trouble_of
 from agentclient.backends.libvirt.events import Events
 from agentclient.backends.libvirt.generation import generation_of, was_to_take_a_guest
+from agentclient.backends.libvirt.link import NotConnected, opened
 from agentclient.backends.libvirt.watched_copies import copies_in
 from agentclient.backends.libvirt.watched_domain import WatchedDomain
-from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
+from agentclient.model.errors import NO_THREAD, why_no_thread
 from agentclient.model.text import printable
 
 _STATISTICS: Final = 1 | 32  # virDomainStatsTypes: the state and the disks
@@ -50,14 +51,16 @@ class DaemonWatch:
         while not daemon.closing:
             try:
                 self._watch()
+            except NotConnected as error:
+                daemon.on_failed(f"{error}", lasting=error.reason.lasting)
             except Exception as error:  # noqa: BLE001 - P8: any error is this daemon's alone
-                daemon.on_failed(str(error) if isinstance(error, FrostwatchError) else f"{error}")
-            daemon.rest(AGAIN_S)
+                daemon.on_failed(f"{error}")
+            daemon.rest()
 
     def _watch(self) -> None:
         daemon, binding = self._daemon, load_binding()
         with daemon.asking():
-            connection = self._open(binding)
+            connection, daemon.read_only = opened(binding, daemon.uri)
         events: Events | None = None
         try:
             daemon.on_connected()
@@ -72,25 +75,6 @@ class DaemonWatch:
                 events.close()
             with suppress(Exception):
                 connection.close()
-
-    def _open(self, binding: Binding) -> Any:
-        """Connect, if need be without the right to do anything.
-
-        Raises:
-            libvirtError: neither can be done.
-        """
-        daemon = self._daemon
-        try:
-            connection = connected(binding, daemon.uri.address)
-        except binding.libvirt.libvirtError as error:
-            try:
-                connection = connected(binding, daemon.uri.address, read_only=True)
-            except binding.libvirt.libvirtError:
-                raise error from None
-            daemon.read_only = f"libvirt lets us look alone: {printable(error, 200)}"
-        else:
-            daemon.read_only = None
-        return connection
 
     def _look(self, connection: Any, binding: Binding) -> None:
         """Ask about the domains that somebody wants to know about, or about all."""

@@ -6,9 +6,10 @@ import threading
 from contextlib import suppress
 from typing import Any
 
-from agentclient.backends.libvirt.binding import connected, load_binding
+from agentclient.backends.libvirt.binding import load_binding
 from agentclient.backends.libvirt.ends import Birth, End, ToldEnds
 from agentclient.backends.libvirt.events import Events
+from agentclient.backends.libvirt.link import connected
 from agentclient.backends.libvirt.uris import Uri
 from agentclient.model.errors import FrostwatchError
 
@@ -50,7 +51,7 @@ class EndWatch:
                 self._events = None
             binding = load_binding()
             with suppress(binding.libvirt.libvirtError):
-                connection = connected(binding, Uri(self._uri, named=True).address)
+                connection = connected(binding, Uri(self._uri, named=True))
                 self._events = Events(connection, binding, self)
                 self._connection = connection
 

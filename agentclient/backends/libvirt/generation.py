@@ -27,7 +27,7 @@ def generation_of(domain: Any, uri: Uri) -> str:
         domain: the domain, which runs.
         uri: its daemon's address.
     """
-    word = f"{uri.text}#{domain.UUIDString()}#{domain.ID()}"
+    word = f"{uri.word}#{domain.UUIDString()}#{domain.ID()}"
     folder = uri.run_folder
     if folder is None:
         return word
@@ -60,7 +60,7 @@ def _process_in(folder: Path, name: str) -> Process | None:
 
 
 def daemon_of(generation: str) -> str:
-    """Return the address of the daemon that a start of a domain is of."""
+    """Return what the daemon is called that a start of a domain is of (`Uri.word`)."""
     return generation.split("#", maxsplit=1)[0]
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from agentclient.backends.base import LIBVIRT_FOLDER, LIBVIRT_VARIABLE
 from agentclient.model.errors import BadInput
@@ -15,6 +17,10 @@ from agentclient.model.text import printable
 SYSTEM: Final = "qemu:///system"
 _SOCKETS: Final = ("libvirt-sock", "virtqemud-sock")
 _MOST: Final = 500
+SSH: Final = "ssh"
+# The transports that ssh is: a program of its own, or one of two libraries.
+_BY_SSH: Final = ("+ssh", "+libssh", "+libssh2")
+_PROGRAM: Final = "+ssh"
 
 
 class Uri(NamedTuple):
@@ -31,15 +37,74 @@ class Uri(NamedTuple):
     @property
     def address(self) -> str:
         """The address to connect to: never with a question at the terminal, which is drawn on."""
+        by_ssh = urlsplit(self.text).scheme.endswith(_BY_SSH)
+        return _with(self.text, no_tty="1") if by_ssh else self.text
+
+    @property
+    def program(self) -> str | None:
+        """The program that libvirt runs to reach the daemon's host; None if it runs none."""
         parts = urlsplit(self.text)
-        if not parts.scheme.endswith(("+ssh", "+libssh", "+libssh2")) or "no_tty" in parts.query:
-            return self.text
-        return f"{self.text}{'&' if parts.query else '?'}no_tty=1"
+        if not parts.scheme.endswith(_PROGRAM):
+            return None
+        return parse_qs(parts.query).get("command", [SSH])[-1]
+
+    def by(self, program: str) -> str:
+        """Return the address to connect to by another program."""
+        return _with(self.address, command=program)
 
     @property
     def host(self) -> str:
         """The host that the daemon is on; empty for this one."""
         return urlsplit(self.text).hostname or ""
+
+    @property
+    def broken(self) -> str:
+        """What has happened when a connection to the daemon has ended, as a clause."""
+        if not self.host:
+            return "the connection to its daemon has ended"
+        host = printable(self.host, 80)
+        return f"the link to {host} is cut, or libvirt's daemon there has ended"
+
+    @property
+    def word(self) -> str:
+        """What the daemon is called in the word for a start of a domain (`generation_of`).
+
+        One of another host is the same by whatever way, with whatever key it is reached; only who
+        asks makes another one of a session's.
+        """
+        parts = urlsplit(self.text)
+        if not parts.hostname:
+            return self.text
+        driver = parts.scheme.partition("+")[0]
+        way = parts.netloc if parts.path == "/session" else parts.netloc.rpartition("@")[2]
+        return f"{driver}://{way}{parts.path}{_socket(parts.query)}"
+
+    def command_there(self, *words: str) -> str:
+        """Return the command by which a person has the daemon's host do something.
+
+        Args:
+            words: what is done there.
+        """
+        parts = urlsplit(self.text)
+        keys = parse_qs(parts.query).get("keyfile", [])
+        login = [self.program or SSH, *(word for key in keys for word in ("-i", key))]
+        login += ["-p", str(parts.port)] if parts.port and self.program else []
+        user = f"{parts.username}@" if parts.username else ""
+        there = shlex.join(words)
+        # The shell there reads it once more: what it would take apart is one word here.
+        plain = there == " ".join(words)
+        return shlex.join([*login, f"{user}{parts.hostname}", *(words if plain else (there,))])
+
+    def virsh_there(self, *words: str) -> str:
+        """Return the command by which a person has the daemon do something, on its own host.
+
+        Args:
+            words: one of virsh's commands, with its arguments.
+        """
+        parts = urlsplit(self.text)
+        driver = parts.scheme.partition("+")[0]
+        bare = f"{driver}://{parts.path or '/system'}{_socket(parts.query)}"
+        return self.command_there("virsh", "-c", bare, *words)
 
     @property
     def run_folder(self) -> Path | None:
@@ -122,3 +187,18 @@ def wanted(
     if any((folder / name).exists() for name in _SOCKETS):
         return (Uri(SYSTEM, named=False),)
     return ()
+
+
+def _socket(query: str) -> str:
+    """Return the parameter that names a daemon's socket; empty if none does."""
+    named = parse_qs(query).get("socket")
+    return f"?socket={quote(named[-1])}" if named else ""
+
+
+def _with(address: str, **values: str) -> str:
+    """Return an address with these parameters in the place of its own ones."""
+    daemon, _, query = address.partition("?")
+    own = [one for one in re.split("[&;]", query) if one]
+    kept = [one for one in own if one.partition("=")[0].lower() not in values]
+    given = [f"{name}={quote(value)}" for name, value in values.items()]
+    return f"{daemon}?{'&'.join([*kept, *given])}"
