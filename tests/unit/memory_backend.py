@@ -197,10 +197,10 @@ class MemoryBackend:
         return [guest.vm for guest in self.guests.values() if not guest.ended]
 
     def open(self, vm: Vm, opener: Opener) -> CalledAccess:
-        return CalledAccess(vm, MemoryCalls(self.guests[vm.name], vm.generation), opener)
+        return CalledAccess(vm, MemoryCalls(self.guests[vm.id.name], vm.generation), opener)
 
     def successor(self, of: GuestAccess, uuid: str) -> Vm | None:
-        others = (one for one in self.guests.values() if one.name != of.vm.name)
+        others = (one for one in self.guests.values() if one.name != of.vm.id.name)
         return next((one.vm for one in others if one.uuid == uuid), None)
 
     def has_ended(self, identity: Identity) -> bool | None:

@@ -243,8 +243,8 @@ def test_who_is_at_work_on_it_is_known_by_its_start(journal: Journal, path: Path
     )
     Recovery(journal, lambda _: None).look(fleet)
     states = {state.vm.name: state.held_by for state in fleet.states()}
-    assert isinstance(states["db1"], HeldBy)
-    assert states["db2"] is None
+    assert isinstance(states["node2/db1"], HeldBy)
+    assert states["node2/db2"] is None
 
 
 def test_an_identity_is_compared_and_kept() -> None:

@@ -65,7 +65,7 @@ class Cloud:
         add_event(entry, one, EventKind.REPLY, frozen=2)
         window = number(self.journal, entry)
         of_a_dead_process(self.path, window)
-        self.backend.guests[one.name].frozen = True
+        self.backend.guests[one.id.name].frozen = True
         return window
 
 
@@ -183,7 +183,7 @@ def test_where_it_went_is_known_by_its_backend(cloud: Cloud) -> None:
     cloud.backend.guests["db2"].uuid = "8d5c1f5e"
     taken = cloud.links.of(cloud.state("db1").vm).successor("8d5c1f5e")
     assert taken is not None
-    assert taken.vm.name == "db2"
+    assert taken.vm.name == "node2/db2"
 
 
 def test_a_freeze_is_refused_with_its_reason_and_kept(cloud: Cloud) -> None:
