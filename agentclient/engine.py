@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from agentclient.jobs.manager import JobManager
     from agentclient.journal.history import VmHistory
     from agentclient.model.events import OnEvent
+    from agentclient.model.guest_report import GuestReport
     from agentclient.model.outcome import ExtendOutcome, GroupOutcome
     from agentclient.model.request import FreezeRequest
     from agentclient.model.rescue import RescueTimes, Rung, Step
@@ -136,7 +137,8 @@ class Engine:
         if backends is not None and drill is not None:
             raise BadInput("a drill has its own guests: it takes no backends")
         self.explicit = explicit(tuple(vms))
-        self.drill = _drill(drill, drill_speed) if drill is not None else None
+        start = "agentclient.backends.drill.processes", "start_drill"
+        self.drill: Drill | None = None if drill is None else load(*start)(drill, drill_speed)
         # Each drill has new guests, so there is nothing to record for later.
         self.journal = None if self.drill is not None else Journal(self.general.journal)
         opener = choose(self.explicit, backends, self.general.connect, named_only=named_only)
@@ -342,6 +344,10 @@ class Engine:
         """Begin to read a VM's newest `limit` windows from the journal; returns at once."""
         return self.prepare().history(vm, limit)
 
+    def inspect(self, vm: Vm) -> Future[GuestReport]:
+        """Begin to ask a VM's agent about its guest, if nothing speaks against it."""
+        return self.prepare().inspect(vm)
+
     def active(self) -> Sequence[AnyOperation]:
         """Return the operations in flight, oldest first."""
         return self._operations.active() if self._operations is not None else ()
@@ -388,12 +394,3 @@ def _configured(settings: Settings | None, **given: object) -> Settings | None:
         settings = load("agentclient.config.settings", "Settings")()
     found: Settings = settings.with_options(**given)
     return found
-
-
-def _drill(guests: int | Sequence[GuestPlan], speed: float) -> Drill:
-    """Start a drill of so many guests, or of these."""
-    if isinstance(guests, int):
-        guests = load("agentclient.backends.drill.plan", "plan")(guests)
-    drill: Drill = load("agentclient.backends.drill.processes", "Drill")(guests, speed=speed)
-    drill.start()
-    return drill

@@ -58,8 +58,8 @@ class Logs:
         self._overtaken = 0
         self._zones: dict[tzinfo | None, tzinfo | None] = {}
 
-    def add(self, vm_id: VmId, at: datetime, level: Level, text: str) -> None:
-        """Append a line to a VM's log.
+    def add(self, vm_id: VmId, at: datetime, level: Level, text: str) -> datetime:
+        """Append a line to a VM's log, and return its time as it is kept.
 
         Args:
             vm_id: the VM.
@@ -77,6 +77,7 @@ class Logs:
         if len(log.lines) > self._most_lines:
             self._overtake(log)
         self._make_room()
+        return at
 
     def since(self, vm_id: VmId, number: int = 0) -> tuple[LogLine, ...]:
         """Return a VM's lines that came after `number`."""

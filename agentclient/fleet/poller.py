@@ -29,8 +29,9 @@ from agentclient.fleet.others import LOOK_EVERY_S, HeldChannels, is_others
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.taken import TakenChannels
 from agentclient.fleet.timetable import LEFT_AGAIN_S, RELEASED_AGAIN_S, Timetable
+from agentclient.fleet.told import tell_change
 from agentclient.model.snapshot import MonitorView, VmState
-from agentclient.model.states import AgentState, KnownBy, Level
+from agentclient.model.states import KnownBy, Level
 from agentclient.model.text import printable
 from agentclient.model.vm import VmId
 
@@ -365,22 +366,11 @@ class Poller:
                 within_s=within_s,
                 rarely=visit.access.fragile,
             )
-            self._tell(before, after)
+            tell_change(self._fleet, before, after)
             self._held.asked(self._journal, self._fleet, before, after)
             if self._recovery is not None:
                 self._recovery.answered(before, after)
         self._end(visit, blind=blind)
-
-    def _tell(self, before: VmState, after: VmState) -> None:
-        """Write what this visit has changed to the VM's log."""
-        if before.agent.state is not after.agent.state:
-            level = Level.WARNING if after.agent.state is AgentState.SILENT else Level.INFO
-            self._fleet.log(before.id, level, f"agent {after.agent.state} ({after.agent.how})")
-        if after.freeze.foreign and not before.freeze.foreign:
-            text = "a foreign freeze was found: the guest is frozen, and not provably by us"
-            self._fleet.log(before.id, Level.WARNING, text)
-        if after.left_by is not None and after.left_by != before.left_by:
-            self._fleet.log(before.id, Level.WARNING, f"the guest was {after.left_by}")
 
     def _failed(self, visit: _Visit, error: Exception) -> None:
         text = printable(f"the visit failed: {error!r}", 300)

@@ -15,6 +15,7 @@ from itertools import islice, takewhile
 from typing import NamedTuple
 
 from agentclient.fleet.logs import Logs
+from agentclient.fleet.recent_lines import FleetLine, RecentLines
 from agentclient.fleet.visible_state import same_visible_state
 from agentclient.model.clock import now
 from agentclient.model.errors import BadInput
@@ -65,6 +66,7 @@ class Fleet:
         self._worded: dict[VmId, int] = {}  # latest visible change last
         self._removed: dict[VmId, int] = {}
         self._logs = logs or Logs()
+        self._recent = RecentLines()
         self.wall = wall
         self._configure = configure
         self._version = 0
@@ -123,15 +125,23 @@ class Fleet:
                 old = self._states.get(vm_id)
                 if old is None or (old.progress is None and _start(old.vm) != _start(vm)):
                     self._write(VmState(vm))
+                    if old is not None:
+                        self._note(vm_id, "it was started again: another process runs it now")
                     self._removed.pop(vm_id, None)
                 elif old.vm != vm or not old.present:
                     # An operation in flight keeps the VM that it was started on (P6).
                     new = old._replace(vm=old.vm if old.progress else vm, present=True)
                     if new != old:
                         self._write(new)
+                    if not old.present:
+                        self._note(vm_id, "its source lists it again")
             for vm_id, state in list(self._states.items()):
                 if state.vm.source == source and vm_id not in listed and state.present:
                     self._write(state._replace(present=False))
+                    self._note(vm_id, "its source does not list it any more")
+
+    def _note(self, vm_id: VmId, text: str) -> None:
+        self._add_line(vm_id, self.wall(), Level.INFO, text)
 
     def forget_absent(self, keep: Container[VmId] = ()) -> None:
         """Drop the VMs that no source lists and on which no operation is in flight.
@@ -190,7 +200,21 @@ class Fleet:
         """
         text = printable(text, 1000)
         with self._lock:
-            self._logs.add(vm_id, at or self.wall(), level, text)
+            self._add_line(vm_id, at or self.wall(), level, text)
+
+    def _add_line(self, vm_id: VmId, at: datetime, level: Level, text: str) -> None:
+        self._recent.add(vm_id, self._logs.add(vm_id, at, level, text), level, text)
+
+    def lines_since(self, number: int = 0) -> tuple[FleetLine, ...]:
+        """Return the lines of all VMs' logs that came after `number`, as they came."""
+        with self._lock:
+            return self._recent.since(number)
+
+    @property
+    def lines_dropped(self) -> int:
+        """How many lines of all VMs' logs are not kept any more: the oldest ones."""
+        with self._lock:
+            return self._recent.dropped
 
     def log_since(self, vm_id: VmId, number: int = 0) -> tuple[LogLine, ...]:
         """Return a VM's log lines that came after `number`."""

@@ -9,13 +9,19 @@ from __future__ import annotations
 from typing import Final
 
 from agentclient.freeze.coverage import count
-from agentclient.freeze.evidence import EvidenceName, with_evidence
+from agentclient.freeze.evidence import with_evidence
 from agentclient.freeze.port_watch import PortWatch
 from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.freeze.verdict import FROZEN, HALF
 from agentclient.freeze.window import Window
 from agentclient.model.outcome import Evidence, Outcome
-from agentclient.model.states import Cause, EvidenceResult, FreezeState, OutcomeKind
+from agentclient.model.states import (
+    Cause,
+    EvidenceName,
+    EvidenceResult,
+    FreezeState,
+    OutcomeKind,
+)
 
 THEN_THAWED: Final = "frozen, then thawed: "
 WAS_FROZEN: Final = "it was frozen: "

@@ -3,26 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from agentclient.freeze.coverage import Coverage
 from agentclient.model.outcome import Evidence, Outcome
-from agentclient.model.states import Cause, EvidenceResult, FreezeState
+from agentclient.model.states import Cause, EvidenceName, EvidenceResult, FreezeState
 
 FOR, AGAINST, UNKNOWN = EvidenceResult.FOR, EvidenceResult.AGAINST, EvidenceResult.UNKNOWN
-
-
-class EvidenceName(StrEnum):
-    """The closed list of what evidence is about (documented in docs/json.md)."""
-
-    REPLY = "reply"  # the freeze's own answer
-    COVERAGE = "coverage"  # its count against the devices that should freeze
-    STATUS = "status"  # guest-fsfreeze-status asked again after it
-    PORT = "port"  # whether the agent's port has closed since the freeze was sent
-    READ = "read"  # whether the agent has read the freeze
-    WRITES = "writes"  # bytes that the host saw written during the window
-    STATUS_AT_THAW = "status-at-thaw"  # guest-fsfreeze-status asked just before the thaw
-    THAW = "thaw"  # the thaw's count against the freeze's
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from agentclient.model.next_command import (
+    clear_command,
     doctor_command,
     extend_command,
     freeze_command,
@@ -32,8 +33,8 @@ CERTIFIED: Final = "certified"
 NOT_TOGETHER: Final = "group not frozen together"
 KEPT: Final = "left to its holder"
 
-# In the tables: {freeze}, {thaw}, {foreign}, {rescue}, {sysrq}, {reset}, {doctor} and {extend}
-# stand for commands that name the VM.
+# In the tables: {freeze}, {thaw}, {foreign}, {rescue}, {sysrq}, {reset}, {doctor}, {extend} and
+# {clear} stand for commands that name the VM.
 FREEZE_AGAIN: Final = "{freeze}"
 
 REFUSED_STEPS: Final[Mapping[Refusal, str]] = MappingProxyType(
@@ -242,6 +243,7 @@ def with_commands(
         "reset": lambda: rescue_command(vm, Rung.RESET),
         "doctor": lambda: doctor_command(vm),
         "extend": lambda: extend_command(vm),
+        "clear": lambda: clear_command(vm),
     }
     return _PLACEHOLDER.sub(lambda place: commands[place[1]](), step)
 

@@ -24,7 +24,7 @@ class Evidence(NamedTuple):
     """One piece of evidence for or against a freeze.
 
     Attributes:
-        name: what it is about (`agentclient.freeze.evidence.EvidenceName`).
+        name: what it is about (`agentclient.model.states.EvidenceName`).
         result: which way it points.
         value: what was seen, in words or figures, for a person and for JSON.
         age_s: seconds since it was seen, None if never.

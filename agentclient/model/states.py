@@ -156,6 +156,19 @@ class EvidenceResult(StrEnum):
     UNKNOWN = "unknown"
 
 
+class EvidenceName(StrEnum):
+    """The closed list of what evidence is about (documented in docs/json.md)."""
+
+    REPLY = "reply"  # the freeze's own answer
+    COVERAGE = "coverage"  # its count against the devices that should freeze
+    STATUS = "status"  # guest-fsfreeze-status asked again after it
+    PORT = "port"  # whether the agent's port has closed since the freeze was sent
+    READ = "read"  # whether the agent has read the freeze
+    WRITES = "writes"  # bytes that the host saw written during the window
+    STATUS_AT_THAW = "status-at-thaw"  # guest-fsfreeze-status asked just before the thaw
+    THAW = "thaw"  # the thaw's count against the freeze's
+
+
 class OthersState(StrEnum):
     """What another client of an agent's channel has pending, as the monitor shows it."""
 

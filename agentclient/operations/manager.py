@@ -18,6 +18,7 @@ from agentclient.journal.history import VmHistory, read_history
 from agentclient.journal.writer import Journal
 from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
 from agentclient.model.events import OnEvent
+from agentclient.model.guest_report import GuestReport
 from agentclient.model.outcome import ExtendOutcome
 from agentclient.model.request import FreezeRequest
 from agentclient.model.rescue import RescueTimes, Rung, Step
@@ -30,6 +31,7 @@ from agentclient.operations.descriptors import DescriptorBudget, TooFewDescripto
 from agentclient.operations.elsewhere import extend
 from agentclient.operations.fleet_reporter import FleetReporter
 from agentclient.operations.freeze import FreezeOperation
+from agentclient.operations.inspection import inspect
 from agentclient.operations.operation import AnyOperation, Operation
 from agentclient.operations.reporter_interface import EndingT
 from agentclient.operations.rescue.ladder import Offer
@@ -236,6 +238,10 @@ class OperationManager:
                 in_flight=kind,
             )
         )
+
+    def inspect(self, vm: Vm) -> Future[GuestReport]:
+        """Ask a VM's agent about its guest, in another thread (`inspection.inspect`)."""
+        return self._look(lambda: inspect(self._context(vm, None, None)))
 
     def active(self) -> tuple[AnyOperation, ...]:
         """Return the operations in flight, oldest first."""

@@ -15,6 +15,7 @@ from agentclient.jobs.request import BackupRequest
 from agentclient.jobs.snapshots.create import SnapshotRequest
 from agentclient.jobs.survey import CopySurvey, FolderSurvey
 from agentclient.journal.history import VmHistory
+from agentclient.model.guest_report import GuestReport
 from agentclient.model.job import JobKind, JobOutcome
 from agentclient.model.outcome import ExtendOutcome, Outcome, ThawOutcome
 from agentclient.model.place import NO_PLACE, Place
@@ -106,6 +107,8 @@ class FakeOperations:
         self.not_begun: Outcome | None = None  # what becomes of freezes at once
         self.extended: list[tuple[Vm, float | datetime]] = []  # by other frostwatches
         self.extension: Future[ExtendOutcome] = Future()
+        self.report: GuestReport | None = None  # None: the agent has not answered yet
+        self.inspected: list[Vm] = []
 
     def add(self, vm: Vm, what: str = "freeze") -> FakeOperation:
         operation = FakeOperation(vm, what)
@@ -159,6 +162,13 @@ class FakeOperations:
             look.set_exception(self.past)
         else:
             look.set_result(self.past)
+        return look
+
+    def inspect(self, vm: Vm) -> Future[GuestReport]:
+        look: Future[GuestReport] = Future()
+        self.inspected.append(vm)
+        if self.report is not None:
+            look.set_result(self.report)
         return look
 
     def active(self) -> tuple[FakeOperation, ...]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
+import re
+import shlex
+import socket
 import time
 from collections.abc import Iterator
 
@@ -11,10 +16,13 @@ import pytest
 from agentclient.backends.explicit import ExplicitBackend
 from agentclient.fleet.watcher import Watcher
 from agentclient.model.events import EventKind
+from agentclient.model.explanation.by_hand import by_hand
+from agentclient.model.explanation.entry import Hand
+from agentclient.model.explanation.present import present
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, FreezeState, KnownBy, RunState
 from tests.guests.conftest import Boot
-from tests.guests.freezing import Operator, all_read, assert_certified, bytes_read
+from tests.guests.freezing import PATIENCE_S, Operator, all_read, assert_certified, bytes_read
 from tests.guests.lab import Guest, RawClient
 from tests.guests.lab.shell import wait_until
 
@@ -219,3 +227,51 @@ def test_without_a_monitor_the_agent_alone_is_asked(calm: Guest) -> None:
     assert now.run_state is RunState.UNKNOWN
     assert now.trouble is None
     assert_nothing_open(calm)
+
+
+def test_a_person_who_looks_is_told_all_and_disturbs_nothing(
+    calm: Guest, operator: Operator, watcher: Watcher
+) -> None:
+    watcher.visit_all(10.0)
+    log, hooks = calm.agent_log(), calm.hook_log()
+    report = operator.operations.inspect(operator.vm).result(PATIENCE_S)
+    assert report.problem is None
+    assert report.version == state(operator).agent.version
+    assert {"guest-fsfreeze-freeze", "guest-fsfreeze-thaw"} <= report.enabled <= report.known
+    mounted = {one.mountpoint: one for one in report.file_systems}
+    full = mounted["/mnt/a"]
+    assert full.total is not None
+    assert full.used is not None
+    assert 0 < full.used <= full.total
+    assert any(disk.bus == "virtio" for disk in full.disks)
+    assert report.system or report.not_told
+    assert (calm.agent_log(), calm.hook_log()) == (log, hooks)
+    assert_nothing_open(calm)
+
+
+def test_by_hand_it_is_as_the_explanation_says(
+    calm: Guest, operator: Operator, watcher: Watcher
+) -> None:
+    def asked(hand: Hand) -> object:
+        """What is answered last if the lines of a command are sent where it sends them."""
+        (one,) = by_hand([hand], operator.vm)
+        words = shlex.split(one.command)
+        lines, path = words[2 : words.index("|")], words[-1].removeprefix("UNIX-CONNECT:")
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.settimeout(PATIENCE_S)
+            channel.connect(re.sub(r"\\(.)", r"\1", path))
+            channel.sendall("".join(f"{line}\n" for line in lines).encode())
+            with channel.makefile() as answers:
+                returned = (told for told in map(json.loads, answers) if "return" in told)
+                return [told["return"] for told in itertools.islice(returned, len(lines))][-1]
+
+    assert asked(Hand.STATUS) == "thawed"
+    assert asked(Hand.FREEZE) == 2
+    watcher.visit_all(10.0)
+    found = present(state(operator))
+    assert found[0].explanation.word == "foreign"
+    assert Hand.THAW in found[0].explanation.by_hand
+    assert asked(Hand.THAW) == 2
+    running = asked(Hand.RUN_STATE)
+    assert isinstance(running, dict)
+    assert running["status"] == "running"

@@ -8,9 +8,15 @@ from typing import Any
 import pytest
 
 from agentclient.freeze.coverage import Coverage
-from agentclient.freeze.evidence import EvidenceName, Facts, evidence, with_evidence
+from agentclient.freeze.evidence import Facts, evidence, with_evidence
 from agentclient.model.outcome import Evidence, FileSystem, Outcome
-from agentclient.model.states import Cause, EvidenceResult, FreezeState, OutcomeKind
+from agentclient.model.states import (
+    Cause,
+    EvidenceName,
+    EvidenceResult,
+    FreezeState,
+    OutcomeKind,
+)
 
 FOR, AGAINST, UNKNOWN = EvidenceResult.FOR, EvidenceResult.AGAINST, EvidenceResult.UNKNOWN
 COVERAGE = Coverage(

@@ -22,6 +22,7 @@ from agentclient.journal.window_row import WindowRow
 from agentclient.model.command import CommandRun, CommandStep, ThawWhen
 from agentclient.model.disk_snapshot import SnapshotFound, SnapshotKind
 from agentclient.model.events import Event, EventKind
+from agentclient.model.explanation.entry import Topic
 from agentclient.model.job import (
     Consistency,
     FreezePolicy,
@@ -93,6 +94,7 @@ CLOSED: dict[str, type[StrEnum]] = {
     "by": Means,
     "found": RungResult,
     "finding.level": FindingLevel,
+    "word.topic": Topic,
     "window.kind": WindowKind,
     "window.state": WindowState,
     "job": JobKind,

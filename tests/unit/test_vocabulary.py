@@ -6,12 +6,12 @@ from enum import StrEnum
 
 import pytest
 
-from agentclient.freeze.evidence import EvidenceName
 from agentclient.model.job import Consistency, FreezePolicy
 from agentclient.model.states import (
     AgentState,
     Cause,
     CopyIs,
+    EvidenceName,
     EvidenceResult,
     FreezeState,
     GuestIs,

@@ -35,6 +35,7 @@ COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "web": "tui.cli.commands.web:web_command",
         "drill": "tui.plays.drill:drill_command",
         "doctor": "tui.cli.commands.doctor:doctor_command",
+        "explain": "tui.cli.commands.explain:explain_command",
         "config": "tui.cli.commands.config:config_command",
         "completion": "tui.cli.commands.completion:completion_command",
     }
@@ -59,6 +60,7 @@ SHORT_HELP: Final[Mapping[str, str]] = MappingProxyType(
         "web": "Open the console in a browser, on this machine alone.",
         "drill": "Play a scenario with simulated guests, and tell how it went.",
         "doctor": "Say what is seen here, and what to do.",
+        "explain": "Explain a word of the screen, and what to do about it.",
         "config": "Tell what is set, and where.",
         "completion": "Print what a shell reads to complete names of VMs.",
     }

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, cast
 from rich.cells import cell_len
 
 from agentclient.fleet.store import SHOWN
-from agentclient.freeze.evidence import EvidenceName
 from agentclient.model.clock import now
 from agentclient.model.durations import clock
 from agentclient.model.events import Ended, Event, EventKind
 from agentclient.model.json_contract import dumps, event_object, group_object
 from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import Progress, VmState
-from agentclient.model.states import EvidenceResult, Level, OutcomeKind, Phase
+from agentclient.model.states import EvidenceName, EvidenceResult, Level, OutcomeKind, Phase
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm, VmId
 from tui.cli.output import Output

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from agentclient.journal.handover import Handover
     from agentclient.journal.history import VmHistory
     from agentclient.model.events import OnEvent
+    from agentclient.model.guest_report import GuestReport
     from agentclient.model.job import JobKind, JobOutcome
     from agentclient.model.outcome import ExtendOutcome, ThawOutcome
     from agentclient.model.request import FreezeRequest
@@ -114,6 +115,9 @@ class OperationsPort(Protocol):
 
     def history(self, vm: Vm, limit: int = 50) -> Future[VmHistory | None]:
         """Look what the journal knows of a VM; returns at once."""
+
+    def inspect(self, vm: Vm) -> Future[GuestReport]:
+        """Ask the agent about its guest, if nothing speaks against it; returns at once."""
 
     def active(self) -> Sequence[OperationPort]:
         """Return what is in flight."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from agentclient.backends.drill.plan import GuestPlan
+from agentclient.backends.drill.plan import GuestPlan, plan
 from agentclient.backends.drill.qmp_monitor import LABEL
 from agentclient.backends.drill.server import READY, room
 from agentclient.model.errors import FrostwatchError
@@ -159,6 +159,21 @@ def _spec(vm: Vm, guest: GuestPlan) -> dict[str, object]:
     assert vm.agent is not None
     monitor = str(vm.monitor.path) if vm.monitor else None
     return {**guest.to_json(), "agent": str(vm.agent.path), "monitor": monitor}
+
+
+def start_drill(guests: int | Sequence[GuestPlan], speed: float) -> Drill:
+    """Start a drill.
+
+    Args:
+        guests: how many guests it has, or which.
+        speed: how many times faster than real time they run.
+
+    Raises:
+        FrostwatchError: it can't be started.
+    """
+    drill = Drill(plan(guests) if isinstance(guests, int) else guests, speed=speed)
+    drill.start()
+    return drill
 
 
 def _launch() -> subprocess.Popen[bytes]:

@@ -1,0 +1,1 @@
+"""What every word of the screen means: how it is known, what follows, and what to do. Pure."""
