@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from agentclient.fleet import store as store_module
+from agentclient.fleet.recent_lines import RecentLines
 from agentclient.fleet.watch_events import WatchEventKind, watch_event_object
 from agentclient.model.json_contract import dumps
 from tests.unit.backup_night import PID, UPID, Plan, night, vm
@@ -90,6 +91,7 @@ def test_what_is_kept_does_not_grow_with_the_weeks(monkeypatch: pytest.MonkeyPat
     """VMs come, are backed up, lose their freezes, are left frozen and go, again and again."""
     monkeypatch.setattr(store_module, "_MOST_REMOVED", 10)
     made = night(monkeypatch, [])
+    made.fleet._recent = RecentLines(lines=10)
     kept = []
     for week in range(3):
         for day in range(60):
