@@ -8,6 +8,7 @@ from typing import Any, Final, NoReturn
 from agentclient.journal.figures import Figures
 from agentclient.journal.history import VmHistory
 from agentclient.model.errors import FrostwatchError
+from agentclient.model.guest_report import GuestReport
 from agentclient.model.outcome import ExtendOutcome
 from agentclient.model.vm import Vm, VmId
 from agentclient.operations.rescue.ladder import Offer
@@ -55,6 +56,10 @@ class NoOperations:
 
     def ladder(self, *_: Any, **__: Any) -> Future[tuple[Offer, ...]]:
         """Refuse."""
+        return _refused()
+
+    def inspect(self, _: Vm) -> Future[GuestReport]:
+        """Refuse: the guest of then can't be asked."""
         return _refused()
 
     def history(self, vm: Vm, limit: int = 50) -> Future[VmHistory | None]:
