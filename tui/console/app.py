@@ -37,6 +37,7 @@ from tui.console.kept_view_app import KeptViewApp
 from tui.console.model.exit_kind import ExitKind
 from tui.console.model.notices import Notice
 from tui.console.model.view import FleetView
+from tui.console.page_keys import PageKeysApp
 from tui.console.ports import HandoverPort, JobsPort, MemoryPort, OperationsPort, WatcherPort
 from tui.console.textual_internals import forget_split_segments
 from tui.console.widgets.keyline import KeyLine
@@ -61,7 +62,7 @@ TIDY_S = 60.0
 FILTER_HINT = "words to show, !word to hide; Enter keeps it, Esc clears it"
 
 
-class FrostwatchApp(KeptViewApp):
+class FrostwatchApp(KeptViewApp, PageKeysApp):
     """The console.
 
     Args:
@@ -87,7 +88,7 @@ class FrostwatchApp(KeptViewApp):
 
     TITLE = "frostwatch"
     ENABLE_COMMAND_PALETTE = False
-    BINDINGS: ClassVar[list[BindingType]] = [*keymap.ACTIONS, *keymap.VIEWS]
+    BINDINGS: ClassVar[list[BindingType]] = [*keymap.ACTIONS, *keymap.PAGES, *keymap.VIEWS]
     CSS = """
     Screen { layout: vertical; }
     #vms { height: 1fr; min-height: 4; }

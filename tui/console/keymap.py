@@ -103,6 +103,41 @@ ACTIONS: list[BindingType] = [
     ),
 ]
 
+PAGES: list[BindingType] = [
+    Binding(
+        "i,f2",
+        "explain",
+        "Explain",
+        id="explain",
+        show=False,
+        tooltip="What this VM's states and its outcome mean, and what to do",
+    ),
+    Binding(
+        "d",
+        "details",
+        "Details",
+        id="details",
+        show=False,
+        tooltip="All of this VM on the whole screen: evidence, guest, log, past",
+    ),
+    Binding(
+        "E",
+        "events",
+        "Events",
+        id="events",
+        show=False,
+        tooltip="What has happened to all VMs, in one list",
+    ),
+    Binding(
+        "w",
+        "take",
+        "Take away",
+        id="take",
+        show=False,
+        tooltip="Copy an error, a command or a log; save a log, a report or a picture",
+    ),
+]
+
 VIEWS: list[BindingType] = [
     Binding("s", "sort", "Sort", id="sort", tooltip="Sort by something else"),
     Binding(
@@ -251,7 +286,7 @@ Groups = tuple[tuple[str, Sequence[BindingType]], ...]
 
 # Whose actions they are: the app's, the table's, the pane's.
 PLACES: Groups = (
-    ("app", [*ACTIONS, *VIEWS]),
+    ("app", [*ACTIONS, *PAGES, *VIEWS]),
     ("table", [*MOVES, *MARKS]),
     ("pane", LOG),
 )
@@ -270,6 +305,7 @@ def keys_of(binding: Binding, changed: Mapping[str, str]) -> str:
 
 HELP: Groups = (
     ("Guests", ACTIONS),
+    ("Pages", PAGES),
     ("The view", VIEWS),
     ("Moving about", MOVES),
     ("Marks", MARKS),

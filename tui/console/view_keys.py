@@ -11,6 +11,7 @@ from textual import on
 
 from agentclient.late import load
 from agentclient.model.states import Level
+from agentclient.model.vm import VmId
 from tui.console import keymap
 from tui.console.display import Display
 from tui.console.guest_keys import GuestKeysApp
@@ -108,10 +109,14 @@ class ViewKeysApp(GuestKeysApp):
         if state is None:
             self.action_context.answer(Level.INFO, "nothing is frozen")
             return
-        if self.view.index_of(state.id) is None:
+        self.go_to_vm(state.id)
+
+    def go_to_vm(self, vm_id: VmId) -> None:
+        """Put the cursor on a VM; a filter that hides it is taken away."""
+        if self.view.index_of(vm_id) is None:
             self.parts.filter_line.clear()
             self.view.filter_by(Filter())
-        self.parts.table.go_to(state.id)
+        self.parts.table.go_to(vm_id)
         self.parts.table.focus()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

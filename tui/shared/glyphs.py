@@ -214,6 +214,21 @@ class Signs(NamedTuple):
         return "-" if self.ascii else "─"
 
     @property
+    def yes(self) -> str:
+        """What stands before something that is allowed."""
+        return self.of(EVIDENCE[EvidenceResult.FOR])
+
+    @property
+    def no(self) -> str:
+        """What stands before something that is not allowed, or can't be."""
+        return self.of(EVIDENCE[EvidenceResult.AGAINST])
+
+    @property
+    def freezes(self) -> str:
+        """What stands before a file system that can be frozen."""
+        return self.of(FREEZE[FreezeState.FROZEN])
+
+    @property
     def at_least(self) -> str:
         """What stands before a clock that may have begun earlier."""
         return ">" if self.ascii else "≥"

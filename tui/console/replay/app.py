@@ -37,6 +37,7 @@ class ReplayApp(FrostwatchApp, inherit_bindings=False):
     BINDINGS: ClassVar[list[BindingType]] = [
         *PLAY,
         *without_guests(keymap.ACTIONS),
+        *keymap.PAGES,
         *_VIEWS,
     ]
     HELP_GROUPS: ClassVar[keymap.Groups] = (
@@ -44,7 +45,7 @@ class ReplayApp(FrostwatchApp, inherit_bindings=False):
         ("The view", _VIEWS),
         *(group for group in keymap.HELP if group[0] not in ("Guests", "The view")),
     )
-    PLACES: ClassVar[keymap.Groups] = (("app", [*PLAY, *_VIEWS]), *keymap.PLACES[1:])
+    PLACES: ClassVar[keymap.Groups] = (("app", [*PLAY, *keymap.PAGES, *_VIEWS]), *keymap.PLACES[1:])
 
     def __init__(
         self,
@@ -73,6 +74,10 @@ class ReplayApp(FrostwatchApp, inherit_bindings=False):
     def lines_on_top(self) -> Iterable[Widget]:
         """Return the line that says that it is a replay."""
         return (self._line,)
+
+    def marks_of_a_page(self) -> Iterable[Widget]:
+        """Return a line for a page over the whole screen: it is of a replay, too."""
+        return (ReplayLine(self._replay),)
 
     def on_mount(self) -> None:
         """Keep the line up to date as well."""

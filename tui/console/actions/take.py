@@ -1,0 +1,161 @@
+"""Takes something of a VM away: an error or a log into the clipboard, a report into a file."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
+from pathlib import Path
+
+from agentclient.journal.history import VmHistory
+from agentclient.late import load
+from agentclient.model.errors import FrostwatchError
+from agentclient.model.explanation.present import present
+from agentclient.model.guest_report import GuestReport
+from agentclient.model.snapshot import VmState
+from agentclient.model.states import Level
+from tui.console.actions.context import ActionContext
+from tui.console.clipboard import clipboard_sequence
+from tui.console.dialogs.save import SaveDialog
+from tui.console.dialogs.take import Take, TakeDialog
+from tui.console.model.explained import explained
+from tui.console.model.incident_report import (
+    MOST_WINDOWS,
+    Incident,
+    file_name,
+    incident_report,
+    log_text,
+)
+from tui.console.terminal import TerminalApp
+from tui.shared.fit import safe
+from tui.shared.verdict import verdict_of
+
+# How long a report waits for the journal, in the thread that writes it.
+JOURNAL_S = 5.0
+
+# A command in a sentence: it goes on to what ends the clause.
+_COMMAND = re.compile(r"frostwatch (?:[^;'\"]|'[^']*'|\"[^\"]*\")*[^;,. ]")
+
+Say = Callable[[Level, str], None]
+
+
+class TakePrompt:
+    """Asks what is to be taken away, and takes it.
+
+    Args:
+        context: what is shared.
+        say: tells what came of it.
+    """
+
+    def __init__(self, context: ActionContext, say: Say) -> None:
+        self._context = context
+        self._say = say
+
+    def ask(self, state: VmState, report: GuestReport | None = None) -> None:
+        """Ask about one VM.
+
+        Args:
+            state: the VM, as it was when the key was pressed.
+            report: what its agent has told, if it was asked.
+        """
+        outcome, command = outcome_text(state), command_of(state)
+        count = len(self._context.fleet.log_since(state.id))
+        offers = {
+            Take.OUTCOME: outcome.partition("\n")[0] if outcome is not None else None,
+            Take.COMMAND: command,
+            Take.LOG: f"{count} lines" if count else None,
+            Take.SAVE_LOG: f"{count} lines, as text" if count else None,
+            Take.REPORT: "states, evidence, timeline and past, as Markdown",
+            Take.PICTURE: "this screen, as SVG",
+        }
+
+        def answered(take: Take | None) -> None:
+            if take is not None:
+                self._take(take, state, report)
+
+        title = f"Take away: {safe(str(state.id), 60)}"
+        self._context.app.push_screen(TakeDialog(title, offers), answered)
+
+    def _take(self, take: Take, state: VmState, report: GuestReport | None) -> None:
+        log = self._context.fleet.log_since(state.id)
+        match take:
+            case Take.OUTCOME:
+                self._copy("What came out", outcome_text(state) or "")
+            case Take.COMMAND:
+                self._copy("The next command", command_of(state) or "")
+            case Take.LOG:
+                self._copy("The log", log_text(state.id, log))
+            case Take.SAVE_LOG:
+                text = log_text(state.id, log)
+                self._save("the log", "log", "txt", state, lambda _: text)
+            case Take.REPORT:
+                past = self._context.operations.history(state.vm, MOST_WINDOWS)
+                moment, host = self._context.clock.moment(), platform.node()
+                incident = Incident(state, log, moment, host, report)
+
+                def written(_: Path) -> str:
+                    return incident_report(incident._replace(past=_known(past)))
+
+                self._save("the report", "incident", "md", state, written)
+            case Take.PICTURE:
+                picture = self._context.app.export_screenshot(title=f"frostwatch: {state.id}")
+                self._save("the picture", "screen", "svg", state, lambda _: picture)
+
+    def _copy(self, title: str, text: str) -> None:
+        sequence = clipboard_sequence(text, os.environ)
+        if isinstance(self._context.app, TerminalApp):
+            self._context.app.write_to_terminal(sequence)
+        page = load("tui.console.pages.plain", "PlainPage")
+        self._context.app.push_screen(page(self._context, text, title, sent=bool(sequence)))
+
+    def _save(
+        self, what: str, kind: str, ending: str, state: VmState, text: Callable[[Path], str]
+    ) -> None:
+        name = file_name(state.id, kind, self._context.clock.wall(), ending)
+
+        def saved(path: str | None) -> None:
+            if path is not None:
+                self._say(Level.GOOD, f"{what} is in {safe(path, 300)}")
+
+        hint = "a new file, for you alone to read"
+        self._context.app.push_screen(SaveDialog(f"Save {what}", _here() / name, text, hint), saved)
+
+
+def outcome_text(state: VmState) -> str | None:
+    """Return what came out of the last freeze, in a few plain lines; None if nothing was frozen."""
+    found = verdict_of(state)
+    if found is None:
+        return state.trouble
+    told = explained(found, state)
+    word = "certified" if told.certified else told.kind.value
+    why = told.refusal or told.cause
+    lines = [f"{state.id}: {word}{f' ({why})' if why else ''}: {told.reason}"]
+    if told.meaning is not None:
+        lines += [told.meaning.copy, told.meaning.guest]
+    lines += [f"NEXT: {told.next}"] if told.next else []
+    return "\n".join(safe(line, 2000) for line in lines)
+
+
+def command_of(state: VmState) -> str | None:
+    """Return the first command of the next step of a VM; None if none is needed."""
+    steps = (one.do for one in present(state))
+    return next((found[0] for step in steps if (found := _COMMAND.search(step))), None)
+
+
+def _known(past: Future[VmHistory | None]) -> VmHistory | None:
+    """Return what the journal knows; None if it does not tell it in time."""
+    with suppress(FrostwatchError, FutureTimeout):
+        return past.result(JOURNAL_S)
+    return None
+
+
+def _here() -> Path:
+    """Return the folder that we run in; it may have been deleted."""
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path("~")

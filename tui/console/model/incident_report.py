@@ -1,0 +1,189 @@
+"""A report of what has happened to one VM, in Markdown: for a ticket, or for somebody to come.
+
+Whatever a guest or its administrator has chosen stands in code, so that it can neither make a
+heading nor a link.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import NamedTuple
+
+from agentclient.journal.history import VmHistory
+from agentclient.model.explanation.present import Present, present
+from agentclient.model.guest_report import GuestReport
+from agentclient.model.snapshot import LogLine, VmState
+from agentclient.model.text import printable
+from agentclient.model.vm import VmId
+from tui.console.model.explained import explained
+from tui.console.model.guest_lines import guest_lines
+from tui.console.model.vm_lines import identity_lines, longest_answer, past_head, past_line
+from tui.shared.clocks import Moment
+from tui.shared.glyphs import Signs
+from tui.shared.tone import Line
+from tui.shared.verdict import verdict_of
+from tui.shared.version import version
+
+MOST_LINES = 200  # of the log
+MOST_WINDOWS = 50  # of the past
+_TEXT = 2000
+_ROOM = 100
+_PLAIN = Signs(ascii=True)
+
+
+class Incident(NamedTuple):
+    """What a report is made of, all of it as of one moment.
+
+    Attributes:
+        state: what is known of the VM.
+        log: its log, oldest first.
+        moment: when the report is made.
+        host: the machine on which frostwatch runs.
+        report: what its agent has told; None if it was not asked.
+        past: what the journal knows; None if it was not asked, or there is none.
+    """
+
+    state: VmState
+    log: tuple[LogLine, ...]
+    moment: Moment
+    host: str
+    report: GuestReport | None = None
+    past: VmHistory | None = None
+
+
+def incident_report(incident: Incident) -> str:
+    """Return the report."""
+    state = incident.state
+    at = incident.moment.wall.isoformat(sep=" ", timespec="seconds")
+    parts: list[str] = [f"# Incident report: {code(str(state.id))}", ""]
+    parts += [f"Made {at} by frostwatch {version()} on {code(incident.host)}.", ""]
+    parts += [*_in_short(state), "## What is known now, and what it means", ""]
+    for one in present(state):
+        parts += _word(one)
+    parts += _evidence(state)
+    parts += _timeline(incident.log)
+    if incident.past is not None and incident.past.windows:
+        parts += ["## The past, by the journal", "", *_block(_past(incident.past)), ""]
+    if incident.report is not None or state.file_systems:
+        told = guest_lines(state, incident.report, incident.moment, _PLAIN, _ROOM)
+        parts += ["## The guest", "", *_block(told), ""]
+    parts += ["## The VM", "", *_block(identity_lines(state)), ""]
+    return "\n".join(parts)
+
+
+def log_text(vm_id: VmId, log: Iterable[LogLine]) -> str:
+    """Return a log as plain text, one line each."""
+    lines = [f"{one.at.isoformat(timespec='seconds')} {one.level}: {one.text}" for one in log]
+    return "\n".join([f"# {printable(str(vm_id), 400)}", *lines]) + "\n"
+
+
+def file_name(vm_id: VmId, what: str, at: datetime, ending: str) -> str:
+    """Return the name of a file about a VM, of letters that any file system takes.
+
+    Args:
+        vm_id: the VM, whose name may have any letters, and any number of them.
+        what: what is in it.
+        at: when it was made.
+        ending: its ending, without the dot.
+    """
+    plain = "".join(
+        one if one.isascii() and (one.isalnum() or one in "-_") else "-" for one in str(vm_id)[:400]
+    )
+    name = plain[:80].strip("-") or "vm"
+    return f"{what}-{name}-{at:%Y%m%d-%H%M%S}.{ending}"
+
+
+def code(text: str) -> str:
+    """Return a text in code, on one line."""
+    plain = printable(text, _TEXT).replace("`", "'")
+    return f"`{plain or ' '}`"
+
+
+def _cell(text: str) -> str:
+    """Return a text in code, as it may stand in a table."""
+    return code(text.replace("|", "¦"))
+
+
+def _in_short(state: VmState) -> Iterator[str]:
+    found = verdict_of(state)
+    yield "## In short"
+    yield ""
+    if found is None:
+        yield "This console has frozen nothing here."
+        yield ""
+        return
+    told = explained(found, state)
+    word = "certified" if told.certified else told.kind.value
+    yield f"- **{word}**: {code(told.reason)}"
+    if told.meaning is not None:
+        yield f"- For a copy of its disks: {told.meaning.copy}"
+        yield f"- For the guest: {told.meaning.guest}"
+    if told.next:
+        yield f"- Next: {code(told.next)}"
+    yield ""
+
+
+def _word(one: Present) -> Iterator[str]:
+    said = one.explanation
+    if one.result is not None:
+        return  # the table of the evidence has it
+    yield f"- **{said.word}** ({said.topic}): {said.what}. {said.known} {said.data}"
+    if one.seen:
+        yield f"  Here: {code(one.seen)}"
+    if one.do:
+        yield f"  To do: {code(one.do)}"
+
+
+def _evidence(state: VmState) -> Iterator[str]:
+    found = [one for one in present(state) if one.result is not None]
+    yield ""
+    if not found:
+        return
+    yield "## Evidence"
+    yield ""
+    yield "| what | points | seen | what that means |"
+    yield "|---|---|---|---|"
+    for one in found:
+        said = one.explanation
+        yield f"| {said.word} | {one.result} | {_cell(one.seen or '-')} | {said.data} |"
+    yield ""
+
+
+def _timeline(log: tuple[LogLine, ...]) -> Iterator[str]:
+    yield "## Timeline"
+    yield ""
+    if not log:
+        yield "This console has logged nothing of it yet."
+        yield ""
+        return
+    left_out = log[0].number - 1 + max(len(log) - MOST_LINES, 0)
+    if left_out:
+        yield f"The oldest {left_out:,} lines are left out."
+        yield ""
+    yield "| when | since the line before | | what |"
+    yield "|---|---|---|---|"
+    before: datetime | None = None
+    for one in log[-MOST_LINES:]:
+        since = "" if before is None else f"{(one.at - before).total_seconds():+.1f} s"
+        before = one.at
+        when = one.at.isoformat(sep=" ", timespec="seconds")
+        yield f"| {when} | {since} | {one.level} | {_cell(one.text)} |"
+    yield ""
+
+
+def _past(past: VmHistory) -> Iterator[Line]:
+    yield from past_head(past)
+    shown = past.windows[:MOST_WINDOWS]
+    longest = longest_answer(shown)
+    for one in shown:
+        yield past_line(one, longest, _PLAIN)
+
+
+def _block(lines: Iterable[Line]) -> Iterator[str]:
+    """Yield lines as they are, in code."""
+    yield "```"
+    for line in lines:
+        text = "".join(piece.text for piece in line).rstrip()
+        yield text.replace("```", "'''")
+    yield "```"

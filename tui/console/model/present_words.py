@@ -1,0 +1,130 @@
+"""What the words that are true of a VM look like, and what is said of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from agentclient.model.explanation.by_hand import ByHand, by_hand
+from agentclient.model.explanation.entry import Topic
+from agentclient.model.explanation.present import Present
+from agentclient.model.next_step import NOT_TOGETHER
+from agentclient.model.states import (
+    AgentState,
+    OutcomeKind,
+    Phase,
+    RunState,
+)
+from agentclient.model.vm import Vm
+from tui.shared.fit import safe
+from tui.shared.glyphs import (
+    AGENT,
+    EVIDENCE,
+    FOREIGN,
+    FREEZE,
+    JOB,
+    LEFT,
+    LEFT_BY,
+    LEFT_JOB,
+    NO_GROUP,
+    OTHERS_LOST,
+    OTHERS_PENDING,
+    OUTCOME,
+    PHASE,
+    RUN,
+    UNENDED,
+    Look,
+    Signs,
+)
+from tui.shared.job_words import all_looks
+from tui.shared.tone import Line, Piece, Tone
+
+LABEL = 9
+TOPIC_WIDTH = 13
+MOST_TEXT = 2000
+
+_FILE_SYSTEMS = (FOREIGN, LEFT_BY, LEFT, OTHERS_PENDING, OTHERS_LOST, *FREEZE.values())
+_COPIES = (JOB, LEFT_JOB, UNENDED, *all_looks())
+
+
+def look_of(one: Present) -> Look | None:
+    """Return how a word is shown elsewhere; None if it has no sign."""
+    topic, word = one.explanation.topic, one.explanation.word
+    if one.result is not None:
+        return EVIDENCE[one.result]
+    looks: dict[Topic, dict[str, Look]] = {
+        Topic.VM: {state.value: RUN[state] for state in RunState},
+        Topic.AGENT: {state.value: AGENT[state] for state in AgentState},
+        Topic.FILE_SYSTEMS: {look.word: look for look in reversed(_FILE_SYSTEMS)},
+        Topic.STEP: {phase.value: PHASE[phase] for phase in Phase},
+        Topic.COPY: {look.word: look for look in _COPIES},
+    }
+    if topic is Topic.OUTCOME:
+        return _outcome_look(word)
+    return looks.get(topic, {}).get(word)
+
+
+def _outcome_look(word: str) -> Look:
+    looks = {kind.value: OUTCOME[kind] for kind in OutcomeKind} | {NOT_TOGETHER: NO_GROUP}
+    return looks.get(word, OUTCOME[OutcomeKind.VERIFIED])  # certified, held, and the like
+
+
+def choice(one: Present, signs: Signs, *, first: bool) -> Line:
+    """Return a word as a line of a list; `first`: it is the first one of its topic."""
+    look = look_of(one)
+    sign = signs.of(look) if look is not None else " "
+    tone = look.tone if look is not None else Tone.NORMAL
+    topic = one.explanation.topic.value if first else ""
+    return (
+        Piece(f"{topic:<{TOPIC_WIDTH}}", Tone.DIM),
+        Piece(f"{sign} {one.explanation.word}", tone),
+    )
+
+
+def commands(one: Present, vm: Vm) -> tuple[ByHand, ...]:
+    """Return what can be done by hand about a word, on this very VM."""
+    return by_hand(one.explanation.by_hand, vm)
+
+
+def paragraph(one: Present, vm: Vm, signs: Signs, *, roomy: bool = True) -> Iterator[Line]:
+    """Yield all that there is to say about a word, in lines that are still to be wrapped.
+
+    Args:
+        one: the word.
+        vm: the VM that it is true of.
+        signs: the set of signs that the terminal can show.
+        roomy: leave an empty line between two parts.
+    """
+    space: tuple[Line, ...] = ((),) if roomy else ()
+    look, said = look_of(one), one.explanation
+    tone = look.tone if look is not None else Tone.HEAD
+    sign = f"{signs.of(look)} " if look is not None else ""
+    yield (Piece(f"{sign}{said.word}", tone), Piece(": "), Piece(said.what, Tone.HEAD))
+    yield from space
+    rows = (
+        ("here", one.seen),
+        ("known", said.known),
+        ("data", said.data),
+        ("next", one.do),
+    )
+    for label, text in rows:
+        if text:
+            yield (Piece(f"{label:<{LABEL}}", Tone.DIM), Piece(safe(text, MOST_TEXT)))
+            yield from space
+    found = commands(one, vm)
+    if found:
+        yield (Piece("by hand", Tone.HEAD), Piece("  a digit copies the command", Tone.DIM))
+    for number, hand in enumerate(found, start=1):
+        yield (Piece(f"  {number:<{LABEL - 2}}", Tone.ACTIVE), Piece(hand.what, Tone.DIM))
+        yield (Piece(" " * LABEL), Piece(safe(hand.command, MOST_TEXT)))
+
+
+def plain_text(one: Present, vm: Vm) -> str:
+    """Return the same without signs and colours, to be copied."""
+    said = one.explanation
+    lines = [f"{vm.id}: {said.word} ({said.topic}): {said.what}"]
+    for label, text in (("Here", one.seen), ("Known", said.known), ("Data", said.data)):
+        lines += [f"{label}: {safe(text, MOST_TEXT)}"] if text else []
+    lines += [f"Next: {safe(one.do, MOST_TEXT)}"] if one.do else []
+    for hand in commands(one, vm):
+        lines += [f"# {hand.what}", hand.command]
+    return "\n".join(lines) + "\n"

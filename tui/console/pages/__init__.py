@@ -1,0 +1,1 @@
+"""Full-screen pages: what a word means, one VM, all events. The console goes on behind them."""
