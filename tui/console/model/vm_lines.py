@@ -50,7 +50,9 @@ def evidence_lines(state: VmState, signs: Signs) -> Iterator[Line]:
         yield row("refusal", outcome.refusal or "-")
         return
     frozen = "not answered" if outcome.frozen is None else str(outcome.frozen)
-    thawed = "not acknowledged" if outcome.thawed is None else str(outcome.thawed)
+    thawed = "not acknowledged" if state.progress is None else "not yet"
+    if outcome.thawed is not None:
+        thawed = str(outcome.thawed)
     yield row("frozen", f"{frozen}; thawed {thawed}; coverage {safe(outcome.coverage or '-', 40)}")
     if outcome.cause is not None:
         yield row("cause", outcome.cause)
