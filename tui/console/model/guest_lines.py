@@ -126,7 +126,7 @@ def _file_systems(
         yield (Piece(f"  and {len(listed) - _MOST} more", Tone.DIM),)
     if coverage.gaps:
         yield EMPTY
-        yield row("can't freeze", safe(coverage.gaps, 400), Tone.WARN)
+        yield row("beware", safe(coverage.gaps, 400), Tone.WARN)
 
 
 def _mounted(one: MountedFileSystem, freezes: bool, mount: int, signs: Signs) -> Line:
