@@ -174,11 +174,9 @@ class FreezeOperation(Operation[Outcome]):
 
     def _run(self) -> Outcome:
         """Freeze, watch, hold, thaw; return the outcome."""
-        held = held_by(self.context)
-        if held is not None:
+        if (held := held_by(self.context)) is not None:
             return self._refused(held_elsewhere(held, self.vm))
-        far = no_remote_hold(self._request, self.vm)
-        if far is not None:
+        if (far := no_remote_hold(self._request, self.vm)) is not None:
             return self._refused(far)
         self._preparing()
         if not self._access.channel_lock.acquire(timeout=CHANNEL_WAIT_S):
