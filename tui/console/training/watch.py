@@ -187,7 +187,7 @@ def _seen(state: VmState) -> frozenset[What]:
 
 def _by(state: VmState) -> str:
     by = state.freeze.by
-    return f" by {safe(str(by), 60)}" if by is not None else ""
+    return f": {safe(str(by), 60)}" if by is not None else ""
 
 
 _TEXTS: Final[dict[What, Callable[[VmState], str]]] = {
