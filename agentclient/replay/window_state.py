@@ -35,6 +35,7 @@ from agentclient.model.states import (
     WindowKind,
     WindowState,
 )
+from agentclient.model.timeline import Group, Sample, Timeline
 from agentclient.model.vm import Vm
 from agentclient.replay.recorded import seconds, state_in, text, word
 
@@ -110,9 +111,26 @@ def _freeze(told: Told, at: datetime, happened: Container[str], before: VmState)
     # What was known of a freeze before it has no place beside a new one.
     progress = _progress(told, at, happened, state.vm)
     last = None if "sent" in happened else state.last
-    return state._replace(freeze=info, progress=progress, last=last, left=None)
+    shown = _timeline(told, at, happened)
+    return state._replace(freeze=info, progress=progress, last=last, left=None, timeline=shown)
 
 
+def _timeline(told: Told, at: datetime, happened: Container[str]) -> Timeline:
+    """Return when each thing of a freeze happened, as far as it had come."""
+    begin, now = told.mono(told.moments["asked"]), told.mono(at)
+    samples = (Sample(begin + after_s, size) for after_s, size in told.row.writes)
+    writes = tuple(one for one in samples if one.at <= now)
+    size = (told.row.request or {}).get("group_size")
+    key = told.row.group
+    group = Group(key, size) if key is not None and isinstance(size, int) else None
+    timeline = Timeline(begin, writes=writes, group=group)
+    for name in _DRAWN:
+        if name in happened:
+            timeline = timeline.marked(name, told.mono(told.moments[name]))
+    return timeline
+
+
+_DRAWN: Final = ("sent", "replied", "verdict", "held", "thaw_sent", "thawed", "ended")
 _STATES: Final = {
     "sent": FreezeState.FREEZING,
     "replied": FreezeState.FROZEN,
@@ -226,7 +244,8 @@ def _is_bad(level: str) -> bool:
 def _frozen_then_ended(told: Told, state: VmState) -> VmState:
     """Return the state after a freeze's end."""
     outcome, at = told.outcome, told.moments["ended"]
-    state = state._replace(progress=None, left=None)
+    shown = _timeline(told, at, told.moments)
+    state = state._replace(progress=None, left=None, timeline=shown)
     if outcome is None:  # another frostwatch has closed it
         thawed = told.row.settled
         return with_freeze(state, FreezeInfo(FreezeState.THAWED if thawed else None, at))

@@ -59,3 +59,14 @@ async def test_what_the_journal_knows_is_shown(
         assert words in session.text
         await session.press("escape")
         assert session.dialog == ""
+
+
+async def test_p_shows_how_a_window_is_seen_again(still: StillClock) -> None:
+    operations = FakeOperations()
+    operations.past = VmHistory((window(),), Figures(0))
+    async with console_session(fleet_of(["a"], still), still, operations=operations) as session:
+        await session.press("H", "p")
+        assert session.dialog == "CopiedDialog"
+        assert "frostwatch replay --window 1" in session.text
+        await session.press("escape")
+        assert session.dialog == "HistoryDialog"

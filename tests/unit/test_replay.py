@@ -196,6 +196,20 @@ def test_each_window_begins_with_who_asked_for_it() -> None:
     assert "window 2: a freeze is asked for by frostwatch (root, pid 4711)" in texts
 
 
+def test_it_has_a_timeline_as_far_as_it_has_come() -> None:
+    one = made(window(1, request={"group": "k", "group_size": 2}, writes=((0.5, 7), (20.0, 9))))
+    held = seen(one, 10.0).timeline
+    assert held is not None
+    asked = one.mono(at(0.0))
+    assert (held.asked, held.replied, held.thaw_sent) == (asked, asked + 1.0, None)
+    assert [sample.size for sample in held.writes] == [7]
+    assert held.group is not None
+    assert (held.group.key, held.group.size) == ("k", 2)
+    over = seen(one, 40.0).timeline
+    assert over is not None
+    assert over.ended == asked + 31.3
+
+
 # -- whatever a journal says -----------------------------------------------------------------------
 
 KINDS = st.sampled_from([*(str(kind) for kind in OutcomeKind), "nonsense"])

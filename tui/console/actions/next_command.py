@@ -61,8 +61,15 @@ class NextCommandPrompt:
         if not command.startswith("frostwatch "):  # a drill's guests are its own console's
             self._context.answer(Level.INFO, command)
             return
+        self.show("The next command", command)
+
+    def show(self, title: str, command: str) -> None:
+        """Copy a command, and show it.
+
+        Args:
+            title: what it is, safe to show.
+            command: the command.
+        """
         sequence = clipboard_sequence(command, os.environ)
         self._context.write_to_terminal(sequence)
-        self._context.app.push_screen(
-            CopiedDialog("The next command", command, sent=bool(sequence))
-        )
+        self._context.app.push_screen(CopiedDialog(title, command, sent=bool(sequence)))

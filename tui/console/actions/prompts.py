@@ -128,7 +128,12 @@ class Prompts:
             return
         past = self._context.operations.history(state.vm)
         clock, signs = self._context.clock, self._context.signs
-        self._context.app.push_screen(HistoryDialog(Target(state), past, clock, signs))
+        dialog = HistoryDialog(Target(state), past, clock, signs, self._show_replay)
+        self._context.app.push_screen(dialog)
+
+    def _show_replay(self, window: int) -> None:
+        command = f"frostwatch replay --window {window}"
+        self.next_command.show("To see it again, in another terminal", command)
 
     def extend(self) -> None:
         """Ask, and hold the windows for longer."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from typing import ClassVar
@@ -43,12 +43,14 @@ class HistoryDialog(Dialog[None]):
         look: its past; None if the journal can't tell.
         clock: the time.
         signs: the set of signs that the terminal can show.
+        replay: shows how a window of that number is replayed.
     """
 
     maximum_width: ClassVar[int] = 150
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "choose(-1)", "Newer window", id="past.up"),
         Binding("down,j", "choose(1)", "Older window", id="past.down"),
+        Binding("p", "replay", "Replay", id="past.replay", tooltip="How to see it again"),
         Binding("pageup", "choose(-10)", "Ten newer", show=False, id="past.page_up"),
         Binding("pagedown", "choose(10)", "Ten older", show=False, id="past.page_down"),
         Binding("home,g", "choose(-1000000)", "The newest", show=False, id="past.first"),
@@ -56,9 +58,15 @@ class HistoryDialog(Dialog[None]):
     ]
 
     def __init__(
-        self, target: Target, look: Future[VmHistory | None], clock: Clock, signs: Signs
+        self,
+        target: Target,
+        look: Future[VmHistory | None],
+        clock: Clock,
+        signs: Signs,
+        replay: Callable[[int], None],
     ) -> None:
         self._look = look
+        self._replay = replay
         self._clock = clock
         self._signs = signs
         self._chosen = 0
@@ -193,6 +201,12 @@ class HistoryDialog(Dialog[None]):
         members = past.groups.get(row.group or "", ())
         usual = usual_of(past.figures)
         self.app.push_screen(CertificateDialog(row, members, usual, self._clock, self._signs))
+
+    def action_replay(self) -> None:
+        """Show how the chosen window, and what was frozen with it, is seen again."""
+        past = self._past
+        if past is not None and past.windows:
+            self._replay(past.windows[self._chosen].window)
 
     def action_choose(self, direction: int) -> None:
         """Choose another window."""
