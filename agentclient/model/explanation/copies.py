@@ -19,7 +19,7 @@ COPIES: Final[Mapping[str, Row]] = MappingProxyType(
             "its disks are copied",
             "A job of QEMU's that this console has begun, and follows.",
             "There is no copy before it has ended; what it is worth is said then.",
-            "Wait; x stops it and undoes it, c limits its speed.",
+            "Wait; or stop it, which undoes it; or limit its speed.",
             (Hand.JOBS,),
         ),
         LEFT_COPY: Row(

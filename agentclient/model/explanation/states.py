@@ -252,7 +252,7 @@ STEPS: Final[Mapping[Phase, Row]] = MappingProxyType(
             "it waits for its turn",
             f"{_OURS} So many run at once as `freezes_at_once` allows.",
             "Nothing was sent: the guest writes.",
-            "Wait; or x takes it out of the queue.",
+            "Wait; or stop it, which takes it out of the queue.",
             (),
         ),
         Phase.PREPARING: Row(
@@ -266,7 +266,7 @@ STEPS: Final[Mapping[Phase, Row]] = MappingProxyType(
             "it was sent, and its answer is waited for",
             f"{_OURS} A long flush, a slow hook and a hung agent look alike from outside.",
             "The guest may be frozen already: it says nothing before it is done.",
-            "Wait; x stops waiting, and it is thawed as soon as its agent answers.",
+            "Wait; or stop waiting: it is thawed as soon as its agent answers.",
             (Hand.WRITES, Hand.HOOKS),
         ),
         Phase.BLOCKED: Row(
@@ -294,7 +294,7 @@ STEPS: Final[Mapping[Phase, Row]] = MappingProxyType(
             "the window is open",
             "The freeze's own reply, its count, and the status asked after it.",
             "Now is the time for the copy. It is consistent if this ends certified.",
-            "Make the copy; t thaws at once, e holds it longer.",
+            "Make the copy; then thaw it, or hold it for longer.",
             (Hand.STATUS, Hand.THAW),
         ),
         Phase.AT_RISK: Row(

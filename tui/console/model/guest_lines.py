@@ -57,10 +57,10 @@ def guest_lines(
         report = GuestReport(moment.wall)
     elif report.problem is not None:
         yield (Piece(f"Not asked: {safe(report.problem, 300)}.", Tone.WARN),)
-        yield (Piece("r asks again; what follows is what was known before.", Tone.DIM),)
+        yield (Piece("What follows is what was known before (r: ask again).", Tone.DIM),)
     else:
         asked = in_words(age(report.at, moment))
-        yield (Piece(f"asked {asked} ago; r asks again", Tone.DIM),)
+        yield (Piece(f"asked {asked} ago (r: ask again)", Tone.DIM),)
     yield EMPTY
     yield from _system(state, report)
     yield EMPTY
