@@ -137,8 +137,10 @@ class Engine:
         if backends is not None and drill is not None:
             raise BadInput("a drill has its own guests: it takes no backends")
         self.explicit = explicit(tuple(vms))
-        start = "agentclient.backends.drill.processes", "start_drill"
-        self.drill: Drill | None = None if drill is None else load(*start)(drill, drill_speed)
+        self.drill = None
+        if drill is not None:
+            start = load("agentclient.backends.drill.processes", "start_drill")
+            self.drill = start(drill, drill_speed)
         # Each drill has new guests, so there is nothing to record for later.
         self.journal = None if self.drill is not None else Journal(self.general.journal)
         opener = choose(self.explicit, backends, self.general.connect, named_only=named_only)
