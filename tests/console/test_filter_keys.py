@@ -120,7 +120,7 @@ def begins_at(widget: Widget, y: int) -> bool:
 async def test_the_pane_s_title_is_dragged(still: StillClock) -> None:
     async with console_session(every_state(still), still) as session:
         pane, table = session.app.parts.pane, session.app.query_one(VmTable)
-        for y, top in ((7, 7), (2, 6), (23, 19), (12, 12)):
+        for y, top in ((9, 9), (2, 8), (23, 19), (12, 12)):
             await session.pilot.mouse_down("#pane-title", offset=(40, 0))
             await session.pilot.hover(offset=(40, (y + pane.region.y) // 2))
             await session.pilot.hover(offset=(40, y))

@@ -88,7 +88,7 @@ class Trainee:
         for _ in range(8):
             if self.chosen_rung(title):
                 break
-            await self.pilot.press("down")
+            await self.pilot.press("up")
         await self.pilot.press("enter", *then)
         await self.until(lambda: self.dialog != "RescueDialog")
 
