@@ -94,7 +94,8 @@ class Trainee:
 
     def chosen_rung(self, title: str) -> bool:
         line = next(one for one in self.screen.splitlines() if f" {title} " in one)
-        return self.app.signs.cursor in line.partition(title)[0]
+        # The table beside the dialog has a cursor as well.
+        return self.app.signs.cursor in line.partition(title)[0][-8:]
 
     def has(self, what: What, vm: str) -> bool:
         return self.notebook.diary.first(what, vm) is not None
