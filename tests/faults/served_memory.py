@@ -223,7 +223,7 @@ class ServedBackend:
     def open(self, vm: Vm, opener: Opener) -> CalledAccess:
         assert vm.generation is not None
         start = int(vm.generation.removeprefix("start "))
-        return CalledAccess(vm, ServedCalls(self._path, vm.name, start), opener)
+        return CalledAccess(vm, ServedCalls(self._path, vm.id.name, start), opener)
 
     def successor(self, of: GuestAccess, uuid: str) -> Vm | None:
         return None

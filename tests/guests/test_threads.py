@@ -133,7 +133,7 @@ def test_fact_threads_are_kept_from_the_moment_that_they_are_asked_for(guest: Gu
     for one in (path, "/objects/io0"):
         guest.qmp("qom-set", path=one, property="thread-pool-min", value=64)
     # They have had some for the guest's own requests.
-    wait_until(lambda: len(waits(guest)) >= before + 48, 5.0, "the threads")
+    wait_until(lambda: len(waits(guest)) >= before + 48, 60.0, "the threads")
     with pytest.raises(QmpError, match="bad thread-pool-min"):
         guest.qmp("qom-set", path=path, property="thread-pool-min", value=65)
     assert threads_kept(guest) == 65  # it is kept all the same

@@ -115,7 +115,7 @@ def test_in_a_bash(tmp_path: Path) -> None:
     if bash is None:
         pytest.skip("there is no bash")
     program = tmp_path / "frostwatch"
-    program.write_text(f'#!/bin/sh\ncd {ROOT} && exec {sys.executable} -m tui.main "$@"\n')
+    program.write_text(f'#!/bin/sh\ncd "{ROOT}" && exec "{sys.executable}" -m tui.main "$@"\n')
     program.chmod(0o755)
     script = (
         "source <(frostwatch completion bash)\n"
