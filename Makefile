@@ -50,7 +50,7 @@ pictures: $(DEV) ## draw the README's pictures again
 	$(BIN)/python -m screenshots
 
 man: $(DEV) ## write the man pages again
-	$(BIN)/python -m manual
+	$(BIN)/python -m tests.manual
 
 packages: $(DEV)
 	@.ci/setup packages

@@ -10,7 +10,7 @@ from tui.cli.lazy_group import COMMANDS
 
 pytest.importorskip("click_man", reason="make .venv/.dev installs it")
 
-from manual.pages import FOLDER, pages
+from tests.manual.pages import FOLDER, pages
 
 
 def test_they_are_as_the_commands_are() -> None:

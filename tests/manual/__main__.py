@@ -1,8 +1,8 @@
-"""``python -m manual``: writes all man pages to docs/man, and takes away those of no command."""
+"""``python -m tests.manual``: writes all man pages, and takes away those of no command."""
 
 from __future__ import annotations
 
-from manual.pages import FOLDER, pages
+from tests.manual.pages import FOLDER, pages
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from tui.cli.commands.backup import SUBCOMMANDS
 from tui.cli.lazy_group import LazyGroup
 from tui.main import cli
 
-FOLDER: Final = Path(__file__).parents[1] / "docs" / "man"
+FOLDER: Final = Path(__file__).parents[2] / "docs" / "man"
 BACKUP: Final = "backup"
 # A page is as old as the release that it is of, and not as the file.
 DATE: Final = ""
@@ -39,7 +39,7 @@ def _contexts(context: click.Context) -> Iterator[click.Context]:
     for name, command in _below(context).items():
         above = context
         if context.command.name == BACKUP:  # it is called as if it were one word
-            above, name = context.find_root(), f"{BACKUP} {name}"  # noqa: PLW2901
+            above, name = context.find_root(), f"{BACKUP} {name}"
         yield from _contexts(click.Context(command, info_name=name, parent=above))
 
 
