@@ -169,7 +169,7 @@ class HeldChannels:
         """Take who holds a VM's channel."""
         held = self._held.get(vm_id)
         if held is not None:
-            held.client, held.to_be_named = client or held.client, False
+            held.client, held.to_be_named = _known_best(held.client, client), False
 
     def is_to_be_named(self, vm_id: VmId) -> bool:
         """Return whether to find who holds a VM's channel: it may be another one by now."""
@@ -339,6 +339,15 @@ class HeldChannels:
 def is_others(state: VmState) -> bool:
     """Return whether a client of a VM's channel is nobody of this host's frostwatches."""
     return state.progress is None and state.held_by is None and state.vm.agent is not None
+
+
+def _known_best(before: ChannelClient | None, now: ChannelClient | None) -> ChannelClient | None:
+    """Return which tells more of who holds a channel: a process that ends loses its name first."""
+    if before is None or now is None:
+        return now or before
+    same = before.pid == now.pid and now.started in (None, before.started)
+    ending = now.user is None or (now.task is None and before.task is not None)
+    return before if same and ending else now
 
 
 def _is_idle(watch: OthersWatch, mono: float) -> bool:

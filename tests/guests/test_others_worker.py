@@ -48,11 +48,6 @@ def is_by(event: WatchEvent, worker: Worker) -> bool:
     return by is not None and (by.pid, by.task, by.user) == (worker.pid, UPID, "root")
 
 
-def may_be_by(event: WatchEvent, worker: Worker) -> bool:
-    """Whether it is told whose it is, or that of one who was killed it is not known any more."""
-    return event.by is None or event.by.pid in (None, worker.pid)
-
-
 def pending(seen: OthersSeen, worker: Worker, sent: float) -> WatchEvent:
     """Wait until its freeze is told to be pending; check who, since when, and how soon."""
     at, event = seen.wait(K.OTHERS_PENDING)
@@ -216,16 +211,16 @@ def test_a_worker_that_is_killed_while_its_freeze_is_pending_leaves_the_guest_fr
     at, event = seen.wait(K.OTHERS_LOST)
     print(f"killed to left: {at - when:.2f} s")
     assert at - when < LOST_S
-    assert may_be_by(event, worker)
+    assert is_by(event, worker)
     assert "left with a command pending" in event.text
     assert seen.others is OthersState.LEFT
     calm.shell(f"touch {GO}")
-    assert may_be_by(seen.wait(K.OTHERS_FROZEN, 2 * PATIENCE_S).event, worker)
+    assert is_by(seen.wait(K.OTHERS_FROZEN, 2 * PATIENCE_S).event, worker)
     assert seen.state.others is None
     with RawClient(calm.agent_socket) as client:
         client.sync()
         client.thaw()
-    assert may_be_by(seen.wait(K.OTHERS_THAWED).event, worker)
+    assert is_by(seen.wait(K.OTHERS_THAWED).event, worker)
 
 
 def test_a_client_that_is_gone_while_the_guest_is_frozen_is_named(

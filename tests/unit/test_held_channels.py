@@ -415,3 +415,27 @@ def test_pending_for_long_is_longer_than_the_last_ones(
     usual: Figures | None, waited_s: float, why: str | None
 ) -> None:
     assert pending_for_long(usual, waited_s) == why
+
+
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [
+        (ChannelClient("python3", 4711, "root", 5), ChannelClient(UPID, 4711, "root", 5)),
+        (ChannelClient(UPID, 4711, None, None), ChannelClient(UPID, 4711, "root", 5)),
+        (None, ChannelClient(UPID, 4711, "root", 5)),
+        (ChannelClient("virsh", 4711, "root", 9), ChannelClient("virsh", 4711, "root", 9)),
+        (ChannelClient("virsh", 4712, None, None), ChannelClient("virsh", 4712, None, None)),
+    ],
+)
+def test_a_process_that_ends_keeps_its_name(
+    now: ChannelClient | None, told: ChannelClient | None
+) -> None:
+    """It loses its title, then its user, while who holds the channel is looked for once more."""
+    looks = Looks()
+    for name in (ChannelClient(UPID, 4711, "root", 5), now):
+        looks.look()
+        looks.held.named(VM.id, name)
+    for _ in range(8):
+        looks.look(handed=1)
+    assert looks.state.others is not None
+    assert looks.state.others.by == told
