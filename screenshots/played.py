@@ -47,16 +47,19 @@ async def replay() -> str:
     assert incident is not None
     playing = Replay(incident, speed=5.0, clock=lambda: now[0])
     app = ReplayApp(playing, signs=Signs())
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.pause(0.2)  # it is begun once it is on the screen
-        now[0] = 2.8
-        app._follow()
-        app.drain()
-        app.parts.second()
-        await pilot.press("slash", *"mail1", "enter", "escape")
-        app.parts.second()
-        await pilot.pause()
-        return app.export_screenshot(title=TITLE)
+    try:
+        async with app.run_test(size=SMALL) as pilot:
+            await pilot.pause(0.2)  # it is begun once it is on the screen
+            now[0] = 2.8
+            app._follow()
+            app.drain()
+            app.parts.second()
+            await pilot.press("slash", *"mail1", "enter", "escape")
+            app.parts.second()
+            await pilot.pause()
+            return app.export_screenshot(title=TITLE)
+    finally:
+        playing.stop()
 
 
 def _trainee(facts: int) -> tuple[TrainingApp, StillClock]:

@@ -381,9 +381,11 @@ def test_one_goes_from_one_event_to_the_next_and_back_to_the_beginning() -> None
 
 
 def test_a_thread_plays_it_to_its_end() -> None:
+    before = set(threading.enumerate())  # another test's may stand there
     replay = Replay(made(window(1), lost(2)), speed=FASTEST)
     replay.start()
     replay.start()
+    (playing,) = (one for one in set(threading.enumerate()) - before if one.name == "replay")
     try:
         end = time.monotonic() + 60.0
         while replay.place[0] < replay.place[1]:
@@ -391,5 +393,5 @@ def test_a_thread_plays_it_to_its_end() -> None:
             time.sleep(0.005)
     finally:
         replay.stop()
-    assert "replay" not in [thread.name for thread in threading.enumerate()]
+    assert not playing.is_alive()
     assert all(state.last is not None for state in replay.fleet.states())
