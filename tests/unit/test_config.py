@@ -307,7 +307,7 @@ def test_whether_anything_is_set_is_known_without_reading_it(
     assert is_nothing_set() is nothing
     assert not is_nothing_set("/named")
     assert not is_nothing_set("")
-    hold = "FROSTWATCH_HO" in "".join(variables) and variables.popitem()[1].strip()
+    hold = "FROSTWATCH_HO" in "".join(variables) and next(iter(variables.values())).strip()
     assert is_nothing_set(no_file=True) is not bool(hold)
 
 
