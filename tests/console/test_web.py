@@ -126,7 +126,8 @@ def test_what_was_asked_for_is_passed_on_and_nothing_is_interpreted() -> None:
         named_only=True,
         no_config=True,
         connect=("qemu:///system",),
-        given={"max_hold": 90.0, "agent_interval": None},
+        or_drill=True,
+        given={"max_hold": 90.0, "agent_interval": None, "bell": False},
         settings=Settings(),
     )
     command = console_command(options, changes=False)
@@ -140,7 +141,7 @@ def test_what_was_asked_for_is_passed_on_and_nothing_is_interpreted() -> None:
     assert words[words.index("--vm") + 1] == "name=a;reboot,agent=/run/$(x)"
     assert words[words.index("--max-hold") + 1] == "90"
     assert words[-1] == "--read-only"
-    assert {"--named-only", "--no-config", "-P"} < set(words)
+    assert {"--named-only", "--no-config", "--or-drill", "--no-bell", "-P"} < set(words)
 
 
 @pytest.mark.parametrize(
@@ -156,6 +157,10 @@ def test_what_was_asked_for_is_passed_on_and_nothing_is_interpreted() -> None:
         ("/a-secret/", {"Host": "rebound.example"}, 403),
         ("/a-secret/", {"Host": "localhost:9"}, 200),
         ("/a-secret/", {"Host": "[::1]:9"}, 200),
+        ("/a-secret/", {"Host": "[0:0:0:0:0:0:0:1]:9"}, 200),
+        ("/a-secret/", {"Host": "127.0.0.2:9"}, 200),
+        ("/a-secret/", {"Host": "127.0.0.1.evil.example"}, 403),
+        ("/a-secret/", {"Host": "192.0.2.1"}, 403),
         ("/a-secret/", {"Origin": "https://evil.example"}, 403),
     ],
 )

@@ -40,6 +40,11 @@ def _arguments(options: Options) -> Iterator[str]:
         yield from ("--config", options.config)
     if options.no_config:
         yield "--no-config"
+    if options.or_drill:
+        yield "--or-drill"
+    bell = options.given.get("bell")
+    if bell is not None:
+        yield "--bell" if bell else "--no-bell"
     for name, option in (("agent_interval", "--interval"), ("max_hold", "--max-hold")):
         seconds = options.given.get(name)
         if isinstance(seconds, int | float):

@@ -20,10 +20,10 @@ from aiohttp import web
 from textual_serve.server import Server
 
 from agentclient.model.errors import FrostwatchError
+from tui.shared.loopback import LOCALHOST, is_loopback
 
 MOST_PAGES: Final = 8
 LEAVING_S: Final = 5.0
-_LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _HEADERS: Final = {
     "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline'; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data:; font-src 'self' data:; "
@@ -48,12 +48,11 @@ def serve(command: str, address: str, port: int, began: Callable[[str], object])
     Raises:
         FrostwatchError: nothing can listen there.
     """
-    local = address in _LOCAL or address.startswith("127.")
-    listening = _listen("127.0.0.1" if address == "localhost" else address, port)
+    listening = _listen("127.0.0.1" if address == LOCALHOST else address, port)
     number = listening.getsockname()[1]
     host = f"[{address}]" if ":" in address else address
     secret = secrets.token_urlsafe(24)
-    app = ConsolePages(command, secret, local=local).app()
+    app = ConsolePages(command, secret, local=is_loopback(address)).app()
 
     async def tell(_: web.Application) -> None:
         began(f"http://{host}:{number}/{secret}/")
@@ -107,7 +106,7 @@ class ConsolePages:
 
     def _guard(self) -> Any:
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-            if self._local and urlsplit(f"//{request.host}").hostname not in _LOCAL:
+            if self._local and not is_loopback(urlsplit(f"//{request.host}").hostname):
                 raise web.HTTPForbidden(text="this name is not answered to")
             origin = request.headers.get("Origin")
             if origin is not None and urlsplit(origin).netloc != request.host:

@@ -13,6 +13,7 @@ from agentclient.model.errors import BadInput, FrostwatchError
 from tui.cli import tell
 from tui.cli.options import Options, with_options
 from tui.cli.web_console import console_command
+from tui.shared.loopback import is_loopback
 
 PORT: Final = 8000
 LOOPBACK: Final = "127.0.0.1"
@@ -82,13 +83,15 @@ def _check(address: str, *, others: bool) -> None:
     Raises:
         BadInput: the address is none, or others reach it and nobody has said so.
     """
+    if is_loopback(address):
+        return
     try:
-        found = ipaddress.ip_address(LOOPBACK if address == "localhost" else address)
+        ipaddress.ip_address(address)
     except ValueError:
         raise BadInput(
             f"--listen {address!r} is no address: write one such as {LOOPBACK}"
         ) from None
-    if not found.is_loopback and not others:
+    if not others:
         raise BadInput(
             f"other machines reach {address}, and nothing on the way is encrypted: say "
             "--others-may-connect, or leave out --listen and use ssh -L"
