@@ -165,11 +165,8 @@ def _print_version(ctx: click.Context) -> None:
 
 
 def _open_console(options: Options) -> int:
-    name = options.general.theme
-    theme = (name, load("tui.shared.theme_file", "find")(name)) if name is not None else None
+    look = load("tui.cli.look", "look_of")(options)
     with session.engine_for(options) as engine:
-        if options.settings is not None:
-            load("tui.shared.key_hints", "use")(options.settings.keymap)
         # Nothing of what is built until the first screen is garbage; then the console enables it.
         gc.disable()
         from tui.console.run import run as run_console  # noqa: PLC0415 - only here with Textual
@@ -185,10 +182,9 @@ def _open_console(options: Options) -> int:
             notify=load("tui.shared.notify", "Notify").of(options.general),
             schedule=Schedule.of(options.policy),
             copy_to=options.general.copy_to,
-            keys=options.settings.keymap if options.settings is not None else None,
-            theme=theme,
             journal=engine.journal.path if engine.journal is not None else None,
             handover=lambda: load("agentclient.journal.handover", "HandoverBook")(engine.journal),
+            **look,
         )
 
 

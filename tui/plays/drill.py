@@ -11,8 +11,8 @@ from agentclient.late import load
 from agentclient.model.errors import BadInput
 from agentclient.model.request import Schedule
 from tui.cli import session, tell
+from tui.cli.look import look_of
 from tui.cli.options import Options, speed_option
-from tui.plays.look import look_of
 from tui.shared.glyphs import detect_signs
 from tui.shared.terminal_features import on_terminal
 from tui.shared.training.catalogue import SCENARIOS, scenario
@@ -76,6 +76,7 @@ def _below(line: str) -> int:
 
 def _play(chosen: Scenario, options: Options) -> int:
     simulated = options._replace(guests=tuple(chosen.guests))
+    look = look_of(options)  # before anything of the console is imported
     notebook = load("tui.console.training.watch", "Notebook")()
     with session.engine_for(simulated) as engine:
         gc.disable()  # as the console is always begun; it enables it
@@ -96,7 +97,7 @@ def _play(chosen: Scenario, options: Options) -> int:
             schedule=Schedule.of(options.policy),
             copy_to=options.general.copy_to,
             make_app=make_app,
-            **look_of(options),
+            **look,
         )
     notebook.end()
     tell.out("")

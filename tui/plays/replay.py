@@ -22,8 +22,9 @@ from agentclient.model.text import printable
 from agentclient.replay.incident import Incident, Step, incident_of
 from agentclient.replay.player import FASTEST, SLOWEST, Replay
 from agentclient.replay.selection import AFTER, BEFORE, of_time, of_window
+from tui.cli import tell
+from tui.cli.look import look_of
 from tui.cli.options import Options, json_option, vm_argument
-from tui.plays.look import look_of
 from tui.shared.terminal_features import on_terminal
 
 READ_S = 20.0
@@ -84,8 +85,8 @@ def replay_command(
     elif plain or not on_terminal():
         _print_lines(incident)
     else:
-        replay = Replay(incident, speed=speed)
-        return int(load("tui.console.replay.run", "run_replay")(replay, **look_of(options)))
+        replay, look = Replay(incident, speed=speed), look_of(options)
+        return int(load("tui.console.replay.run", "run_replay")(replay, **look))
     return 0
 
 
@@ -126,9 +127,9 @@ def _read(
 
 def _print_lines(incident: Incident) -> None:
     width = max(len(printable(str(vm.id), 40)) for vm in incident.vms)
-    click.echo(headline(incident))
+    tell.out(headline(incident))
     for line in _lines(incident, width):
-        click.echo(line)
+        tell.out(line, below=len("00:00:00.0  ") + width)
 
 
 def headline(incident: Incident) -> str:
