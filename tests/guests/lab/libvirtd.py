@@ -149,6 +149,8 @@ class Libvirtd:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _answers(self) -> bool:
+        if not Path(f"/proc/{self.pid}").exists():
+            raise LabError(f"libvirt's daemon has ended: {self.log}")
         if not self.socket.exists():
             return False
         try:

@@ -22,7 +22,7 @@ BUSYBOX = "busybox-static"
 ROOTS = (KERNEL, AGENT, BUSYBOX)
 # What a guest that writes has as well: perl for a load with gaps of milliseconds, and a database.
 TOOL_ROOTS = ("perl-base", "sqlite3", "zlib1g")
-# The daemon of libvirt, which is never installed: to install it may start it, and for the machine.
+# The daemon of libvirt that is started, of each release: it is unpacked.
 LIBVIRT_ROOTS = ("libvirt-daemon", "libvirt-daemon-driver-qemu")
 # The daemon of ssh: to install it starts it as well. Of its libraries, those that are not here.
 SSH_ROOT = "openssh-server"
@@ -47,8 +47,10 @@ TOOLS = {
 }
 # What no guest needs: it makes single system calls fail (tests/faults).
 FAULTS = ("strace",)
-# What guests under libvirt need: its client, and its binding for Python (see `.ci/setup`).
-LIBVIRT_TOOLS = {"virsh": "libvirt-clients"}
+# What guests under libvirt need: its client; what a daemon calls at fixed places to save a domain,
+# and its clients on other hosts (this package starts nothing: libvirt-daemon-system does); and its
+# binding for Python (see `.ci/setup`).
+LIBVIRT_TOOLS = {"virsh": "libvirt-clients", "libvirtd": "libvirt-daemon"}
 # What those on another host need: the client alone.
 SSH_TOOLS = {"ssh": "openssh-client"}
 LIBVIRT_BINDING = "python3-libvirt"
