@@ -56,7 +56,7 @@ class Attached:
     def until(self, true: Callable[[], bool]) -> None:
         end = time.monotonic() + PATIENCE_S
         while not true():
-            assert time.monotonic() < end, self.reporter.texts()
+            assert time.monotonic() < end, self.reporter.told
             time.sleep(0.01)
 
     def told(self, words: str) -> bool:
@@ -152,10 +152,10 @@ def test_a_holder_that_says_nothing_at_the_end_is_not_waited_for_for_ever(
 ) -> None:
     """A stopped one, say."""
     monkeypatch.setattr(attach, "_SILENT_S", 0.2)
-    monkeypatch.setattr(other_holder, "ANSWER_S", 0.3)
     attached.harness.kept(seconds=1.0)
     attached.begin()
     attached.harness.stop()
+    monkeypatch.setattr(other_holder, "ANSWER_S", 0.3)  # a holder that runs gets its time
     outcome = attached.end()
     assert (outcome.settled, outcome.holder) == (False, os.getpid())
     assert "has not answered within 0.3 s" in outcome.reason
