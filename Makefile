@@ -9,11 +9,11 @@ OTHER := FROSTWATCH_LAB_RELEASE=other
 AGAIN := --reruns 1
 # The tests start hundreds of Pythons, and workers that read all tests: what is compiled is kept.
 export PYTHONDONTWRITEBYTECODE :=
-# Six on two cores, since guests often wait; files in the order given, the longest first.
-SIDE_BY_SIDE := -n 6 --dist loadfile --no-loadscope-reorder $(AGAIN)
+# Many on two cores, since guests often wait; files in the order given, the longest first.
+TESTS = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder $(AGAIN)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check compiled lab soak bench pictures man packages clean
+.PHONY: help run test check guests other rest compiled lab soak bench pictures man packages clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -22,15 +22,23 @@ run: $(RUN) ## the console on this machine's VMs, or a drill; without a terminal
 	@$(BIN)/frostwatch --or-drill
 
 test: ## lint, types, import contracts, and the tests (but those of `make soak` and `make bench`)
-	@$(MAKE) --no-print-directory -j 2 check compiled
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE) tests/guests tests/faults tests/console tests/unit
-	$(OTHER) $(BIN)/python -m pytest $(SIDE_BY_SIDE) -m both tests/guests  # the other Debian
+	@$(MAKE) --no-print-directory --output-sync -j 4 check guests other rest
 
 check: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The longest: it is seen as it goes (`+`), and of the others what they print when they have ended.
+guests: compiled
+	+$(TESTS) -n 5 tests/guests tests/faults
+
+other: compiled
+	$(OTHER) $(TESTS) -n 3 -m both tests/guests
+
+rest: compiled
+	$(TESTS) -n 2 tests/console tests/unit
 
 # Once, and not by each worker at the same time.
 compiled: $(DEV) packages

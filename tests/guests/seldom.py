@@ -37,9 +37,12 @@ _BY_FILE = {
     ],
     "test_channel_ports.py": [
         "a_serial_port_has_no_state[unknown]",
+        "on_a_serial_port_the_order_of_replies_tells",
     ],
     "test_monitor.py": [
         "a_reset_is_proven_by_its_event_alone[held]",
+        "a_reset_is_proven_by_its_event_alone[polled]",
+        "every_immediate_respawn_is_counted[6]",
     ],
     "test_lost_agent.py": [
         "before_the_freeze_it_is_refused[TERM]",
@@ -49,6 +52,8 @@ _BY_FILE = {
         "terminated_in_the_hook_its_success_is_partial[later]",
         "killed_half_way_it_is_partial_whatever_the_next_agent_says[later]",
         "killed_while_held_the_window_is_at_risk_and_settled[later]",
+        "killed_in_the_hook_it_is_lost[at-once]",
+        "killed_while_held_the_window_is_at_risk_and_settled[at-once]",
     ],
     "test_lost_guest.py": [
         "reset_in_the_hook[events]",
@@ -58,6 +63,10 @@ _BY_FILE = {
         "qemu_killed[held-no-monitor]",
         "powered_off_in_the_hook[qemu-stays]",
         "panic_without_pvpanic_looks_like_a_slow_hook",
+        "reset_in_the_hook[polling]",
+        "reset_while_held_breaks_the_window[events]",
+        "panic_with_pvpanic_is_known_at_once",
+        "qemu_killed[held-monitor]",
     ],
     "test_libvirt.py": [
         "killed_in_the_hook_it_is_lost[later]",
@@ -91,11 +100,14 @@ _BY_FILE = {
     "test_others_watch.py": [
         "an_agent_that_is_killed_loses_their_command",
         "a_client_that_leaves_while_its_freeze_is_pending",
+        "the_fleet_tells_what_others_have_pending_and_lost",
     ],
     "test_others_worker.py": [
         "an_agent_that_is_killed_has_lost_a_workers_freeze[later]",
         "a_panic_has_lost_a_workers_freeze",
         "a_reset_has_lost_a_workers_freeze",
+        "an_agent_that_is_killed_has_lost_a_workers_freeze[never]",
+        "a_worker_that_is_killed_while_its_freeze_is_pending_leaves_the_guest_frozen",
     ],
     # Copies.
     "test_backup.py": [
@@ -112,6 +124,8 @@ _BY_FILE = {
         "a_snapshot_under_load_is_consistent_and_one_without_a_freeze_is_not[internal]",
         "overlays_are_folded_back_under_load_the_newest_first",
         "a_disk_that_can_hold_none_is_refused[drive]",
+        "a_snapshot_under_load_is_consistent_and_one_without_a_freeze_is_not[external]",
+        "the_told_commands_go_back_to_it_with_the_vm_off",
     ],
     "test_snapshot_faults.py": [
         "what_is_not_certified_is_kept_and_marked_if_that_is_allowed[internal]",
@@ -124,6 +138,7 @@ _BY_FILE = {
         "what_is_not_certified_is_undone_if_that_is_required[agent-external]",
         "a_console_that_is_killed_in_the_window_leaves_the_guest_thawed[after-internal]",
         "what_is_not_certified_is_undone_if_that_is_required[reset-external]",
+        "what_is_not_certified_is_undone_if_that_is_required[agent-internal]",
     ],
     "test_mirror.py": [
         "mirrors_under_load_are_consistent[raw]",
@@ -137,6 +152,7 @@ _BY_FILE = {
         "a_guest_that_is_reset_in_the_window_gives_no_copy",
         "mirrors_under_load_are_consistent[qcow2]",
         "a_reset_while_it_waits_is_no_more_than_writes",
+        "without_a_freeze_it_needs_recovery_and_is_of_one_moment_all_the_same",
     ],
     "test_backup_faults.py": [
         "a_target_that_becomes_full_breaks_the_backup_alone[folder]",
@@ -145,6 +161,8 @@ _BY_FILE = {
         "a_guest_that_others_thaw_before_the_copy_is_taken[prefer]",
         "a_reset_while_copying_changes_nothing",
         "a_reset_in_the_window_is_no_consistent_copy",
+        "a_target_that_hangs_for_a_while_breaks_nothing",
+        "files_that_are_moved_away_while_they_are_written_are_named",
     ],
     "test_command.py": [
         "one_that_fails_or_is_killed_is_no_copy[kill -SEGV $$-None-SIGSEGV]",
@@ -158,8 +176,10 @@ _BY_FILE = {
         "what_cannot_be_run_freezes_nothing[words2]",
         "what_cannot_be_run_freezes_nothing[words4]",
         "what_cannot_be_run_freezes_nothing[words5]",
+        "two_guests_are_frozen_while_it_runs[True]",
     ],
     "test_command_jobs.py": ["disks_that_are_left_out_of_it_may_be_told"],
+    "test_libvirt_copies.py": ["backups_full_and_incremental_are_consistent"],
     # Who thaws.
     "test_migration.py": [
         "a_guest_that_migrates_within_this_host_is_thawed_there[source-stays]",
@@ -173,7 +193,10 @@ _BY_FILE = {
         "console_and_agent_killed_together[later]",
         "console_and_qemu_killed_together[sent]",
         "three_guests_of_a_killed_console[3]",
+        "console_and_agent_killed_together[at-once]",
+        "a_stopped_console_is_taken_over_at_the_holds_end",
     ],
+    "test_recovery.py": ["the_next_list_tells_it_and_a_thaw_needs_no_foreign"],
     # When a guest stays frozen.
     "test_rescue.py": [
         "sysrq_is_seen_on_an_idle_guest_too[serial]",
@@ -181,6 +204,10 @@ _BY_FILE = {
         "sysrq_is_seen_by_its_writes[serial]",
         "a_panicked_guest_is_reset_and_has_to_be_resumed",
         "a_reset_of_a_paused_vm_says_that_it_stays_paused",
+        "connecting_alone_releases_an_agent_that_spins",
+        "sysrq_is_seen_by_its_writes[key]",
+        "a_reset_needs_the_name_and_leaves_nothing_frozen",
+        "a_console_behind_a_terminal_and_no_keyboard",
     ],
 }
 SELDOM = frozenset(
