@@ -35,10 +35,10 @@ guests: compiled
 	+$(TESTS) -n 5 tests/guests tests/faults
 
 other: compiled
-	$(OTHER) $(TESTS) -n 3 -m both tests/guests
+	$(OTHER) $(TESTS) -n 2 -m both tests/guests
 
 rest: compiled
-	$(TESTS) -n 2 tests/console tests/unit
+	$(TESTS) -n 4 tests/console tests/unit
 
 # Once, and not by each worker at the same time.
 compiled: $(DEV) packages
