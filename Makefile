@@ -32,7 +32,7 @@ check: $(DEV)
 
 # The longest: it is seen as it goes (`+`), and of the others what they print when they have ended.
 guests: compiled
-	+$(TESTS) -n 5 tests/guests tests/faults
+	+$(TESTS) -n 5 tests/faults tests/guests
 
 other: compiled
 	$(OTHER) $(TESTS) -n 2 -m both tests/guests

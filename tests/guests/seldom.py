@@ -113,6 +113,7 @@ _BY_FILE = {
     "test_backup.py": [
         "an_operators_week_of_backups",
         "a_chain_restores_each_window[drive]",
+        "a_disk_stays_the_same_whatever_its_node_is_called",
     ],
     "test_threads.py": [
         "a_copy_that_is_refused_while_another_ones_hangs_holds_nobody_up",
@@ -153,6 +154,7 @@ _BY_FILE = {
         "mirrors_under_load_are_consistent[qcow2]",
         "a_reset_while_it_waits_is_no_more_than_writes",
         "without_a_freeze_it_needs_recovery_and_is_of_one_moment_all_the_same",
+        "a_vm_without_an_agent_is_paused_and_goes_on",
     ],
     "test_backup_faults.py": [
         "a_target_that_becomes_full_breaks_the_backup_alone[folder]",
