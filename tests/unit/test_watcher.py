@@ -76,7 +76,7 @@ def watching(fleet: Fleet, source: FakeSource) -> Iterator[Watcher]:
     for _ in range(2):  # by the console, and by the command around it
         one.stop()
         assert not threads()
-        assert open_files() == before
+        assert open_files() <= before  # less, where those of another test were garbage
 
 
 def threads() -> list[str]:
