@@ -22,7 +22,7 @@ from agentclient.holder.process import NoHolder
 from agentclient.model.outcome import ThawOutcome
 from agentclient.model.states import FreezeState
 from tests.faults.served_memory import ServedBackend, ServedCalls, ask
-from tests.guests.command import ROOT, ended, holders_of, kill_holder_and_console
+from tests.guests.command import ROOT, await_armed, ended, holders_of, kill_holder_and_console
 from tests.unit.memory_backend import MemoryGuest
 
 PATIENCE_S = 10.0
@@ -255,7 +255,7 @@ def test_a_console_killed_after_its_first_holder_is_followed_by_the_second(site:
     os.kill(holder, signal.SIGKILL)
     until_true(lambda: set(holders_of(console.pid)) - {holder})
     (second,) = set(holders_of(console.pid)) - {holder}
-    time.sleep(0.5)  # until it has imported what it needs
+    await_armed(second, MemoryGuest("db1").vm)
     console.kill()
     until_true(lambda: THAW in site.guest["called"])
     until_true(lambda: thawed(site))

@@ -14,8 +14,8 @@ from typing import Any
 
 from agentclient.access.host.other_holders import holders_for
 from agentclient.access.host.process import process_of
-from agentclient.backends.explicit import parse_vm_spec
 from agentclient.holder.other_holder import NotAsked, OtherHolder
+from agentclient.model.vm import Vm
 from tests.guests.lab import Guest
 from tests.guests.lab.shell import wait_until
 
@@ -100,9 +100,8 @@ def holders_of(console: int) -> list[int]:
     return [pid for pid, name in names.items() if name.startswith("frostwatch-hold")]
 
 
-def await_armed(holder: int, guest: Guest) -> None:
-    """Wait until a holder has a guest: it does not thaw what it was not told of."""
-    vm = parse_vm_spec(guest.vm_argument)
+def await_armed(holder: int, vm: Vm) -> None:
+    """Wait until a holder has a VM's guest: it does not thaw what it was not told of."""
 
     def has_it() -> bool:
         process = process_of(holder)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from agentclient.backends.explicit import parse_vm_spec
 from agentclient.model.events import EventKind
 from agentclient.model.states import GuestIs, OutcomeKind
 from tests.guests.command import Frostwatch, await_armed, ended, holders_of
@@ -88,7 +89,7 @@ def test_a_holder_stopped_while_the_freeze_is_pending_is_replaced(
     wait_until(lambda: len(calm.hook_log()) > hooks, PATIENCE_S, "the hook")
     os.kill(holder, signal.SIGSTOP)
     another = another_holder(child.pid, holder)
-    await_armed(another, calm)
+    await_armed(another, parse_vm_spec(calm.vm_argument))
     child.kill()
     child.wait()
     wait_until(lambda: not alive(another), 20.0, "the new holder's end")
