@@ -8,14 +8,10 @@ from typing import Final
 
 from agentclient.access.disk_calls import DiskWork
 from agentclient.jobs.called_port import CALL_S, CalledPort
-from agentclient.jobs.errors import JobFailed
-from agentclient.model.text import printable
-from agentclient.protocol.qmp_block import BlockJob
+from agentclient.jobs.fold_wait import FOLDED_WITHIN_S, wait_for_folds
 
-FOLDED_WITHIN_S: Final = 60.0
 # What waits until the disk writes to its image again.
 CHANGE_S: Final = 60.0
-TICK_S: Final = 0.1
 
 
 def begin(port: CalledPort, works: Sequence[DiskWork], limit: int = 0) -> None:
@@ -47,10 +43,11 @@ def fold_back(port: CalledPort, works: Sequence[DiskWork]) -> None:
             jobs may go on.
     """
     deadline = time.monotonic() + FOLDED_WITHIN_S
+    ids = [work.job for work in works]
     begin(port, works)
-    _wait(port, works, lambda job: job.ready, deadline)
+    wait_for_folds(port.jobs, ids, lambda job: job.ready, deadline)
     complete(port, works)
-    _wait(port, works, lambda job: job.has_ended, deadline)
+    wait_for_folds(port.jobs, ids, lambda job: job.has_ended, deadline)
 
 
 def _fold(port: CalledPort, work: DiskWork, limit: int) -> Callable[[], None]:
@@ -59,23 +56,3 @@ def _fold(port: CalledPort, work: DiskWork, limit: int) -> Callable[[], None]:
 
 def _change_over(port: CalledPort, work: DiskWork) -> Callable[[], None]:
     return lambda: port.calls.change_over(work)
-
-
-def _wait(
-    port: CalledPort,
-    works: Sequence[DiskWork],
-    enough: Callable[[BlockJob], bool],
-    deadline: float,
-) -> None:
-    while True:
-        found = {one.id: one for one in port.jobs()}
-        ours = [found.get(work.job) for work in works]
-        for job in ours:
-            if job is None or job.error is not None or (job.has_ended and not enough(job)):
-                why = "it was ended" if job is None or job.error is None else job.error
-                raise JobFailed(f"an overlay could not be folded back: {printable(why, 300)}")
-        if all(job is not None and enough(job) for job in ours):
-            return
-        if time.monotonic() > deadline:
-            raise JobFailed(f"an overlay was not folded back within {FOLDED_WITHIN_S:g} s")
-        time.sleep(TICK_S)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from agentclient.jobs.block import TICK_S, BlockLayer, JobName
+from agentclient.jobs.block import BlockLayer, JobName
 from agentclient.jobs.errors import JobFailed
+from agentclient.jobs.fold_wait import FOLDED_WITHIN_S, wait_for_folds
 from agentclient.model.text import printable
-from agentclient.protocol.qmp_block import BlockJob, Disk, node_of
-
-FOLDED_WITHIN_S: Final = 60.0
+from agentclient.protocol.qmp_block import Disk, node_of
 
 
 class Fold(NamedTuple):
@@ -81,25 +80,9 @@ def fold_back(block: BlockLayer, name: JobName, disks: Sequence[Disk]) -> None:
     wanted = folds(block, name, disks)
     deadline = time.monotonic() + FOLDED_WITHIN_S
     begin(block, wanted)
-    _wait(block, wanted, lambda job: job.ready, deadline)
+    ids = [fold.job for fold in wanted]
+    wait_for_folds(block.jobs, ids, lambda job: job.ready, deadline)
     complete(block, wanted)
-    _wait(block, wanted, lambda job: job.has_ended, deadline)
+    wait_for_folds(block.jobs, ids, lambda job: job.has_ended, deadline)
     for fold in wanted:
         block.dismiss(fold.job)
-
-
-def _wait(
-    block: BlockLayer, wanted: Sequence[Fold], enough: Callable[[BlockJob], bool], deadline: float
-) -> None:
-    while True:
-        found = {one.id: one for one in block.jobs()}
-        ours = [found.get(fold.job) for fold in wanted]
-        for job in ours:
-            if job is None or job.error is not None or (job.has_ended and not enough(job)):
-                why = "it was ended" if job is None or job.error is None else job.error
-                raise JobFailed(f"an overlay could not be folded back: {printable(why, 300)}")
-        if all(job is not None and enough(job) for job in ours):
-            return
-        if time.monotonic() > deadline:
-            raise JobFailed(f"an overlay was not folded back within {FOLDED_WITHIN_S:g} s")
-        time.sleep(TICK_S)
