@@ -141,11 +141,4 @@ class JobRunner:
         self._output.out(f"{vms(len(outcomes))}: {recap(map(copy_word, outcomes))}")
 
     def _patience(self) -> Callable[[], bool]:
-        requests, since = self._signals.requests, time.monotonic()
-
-        def patient() -> bool:
-            if self._left_at is not None:
-                return time.monotonic() < since + LEAVING_S
-            return self._signals.requests == requests
-
-        return patient
+        return self._signals.patience(LEAVING_S, lambda: self._left_at is not None)

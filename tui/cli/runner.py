@@ -106,15 +106,7 @@ class OperationRunner:
                 self._report.say(left_to_whom(operation), operation.vm)
 
     def _patience(self) -> Callable[[], bool]:
-        """Return a check that ends the wait for a slow reader: one more signal, or we have left."""
-        requests, since = self._signals.requests, time.monotonic()
-
-        def patient() -> bool:
-            if self._left_at is not None:
-                return time.monotonic() < since + LEAVING_S
-            return self._signals.requests == requests
-
-        return patient
+        return self._signals.patience(LEAVING_S, lambda: self._left_at is not None)
 
 
 def left_to_whom(operation: AnyOperation) -> str:

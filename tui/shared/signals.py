@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -44,6 +45,22 @@ class Signals:
     ) -> None:
         for number, handler in self._old.items():
             signal.signal(number, handler)
+
+    def patience(self, leaving_s: float, has_left: Callable[[], bool]) -> Callable[[], bool]:
+        """Return a check that ends the wait for a slow reader: one more signal, or we have left.
+
+        Args:
+            leaving_s: for how many seconds it is waited for once we have left.
+            has_left: whether we have.
+        """
+        requests, since = self.requests, time.monotonic()
+
+        def patient() -> bool:
+            if has_left():
+                return time.monotonic() < since + leaving_s
+            return self.requests == requests
+
+        return patient
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         """Count; runs in the main thread between two steps of whatever it does: no locks here."""
