@@ -8,22 +8,20 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import ClassVar
 
-from textual import events
 from textual.binding import Binding, BindingType
 
 from agentclient.model.errors import NO_THREAD, why_no_thread
-from tui.console.dialogs.base import Dialog
+from tui.console.dialogs.typed_text import TypedTextDialog
 from tui.console.dialogs.vm_text import EMPTY, labelled
 from tui.shared.fit import safe
 from tui.shared.new_file import write_new
 from tui.shared.tone import Line, Piece, Tone
 
 _LOOK_S = 0.1
-LONGEST = 4096
 _NO = ("no", "Leave it (Esc)")
 
 
-class SaveDialog(Dialog[str]):
+class SaveDialog(TypedTextDialog):
     """Asks where to, and writes a new file; answers with its path once it is written.
 
     Args:
@@ -33,22 +31,23 @@ class SaveDialog(Dialog[str]):
         hint: what endings there are.
     """
 
+    LONGEST: ClassVar[int] = 4096
+
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("backspace", "erase", "Erase a letter", show=False, id="save.erase"),
         Binding("ctrl+u", "erase_all", "Erase all", show=False, id="save.erase_all"),
     ]
 
     def __init__(self, title: str, path: Path, text: Callable[[Path], str], hint: str) -> None:
-        self._typed = str(path)
         self._text_of = text
         self._hint = hint
         self._problem: str | None = None
         self._writing: Future[str | None] | None = None
-        super().__init__(title)
+        super().__init__(title, str(path))
 
     def lines(self) -> Iterable[Line]:
         """Return the name as it was typed so far, and what became of writing it."""
-        yield (Piece("  to  "), Piece(f"{safe(self._typed, LONGEST)}_", Tone.HEAD))
+        yield (Piece("  to  "), Piece(f"{safe(self.typed, self.LONGEST)}_", Tone.HEAD))
         yield EMPTY
         yield labelled("", f"{self._hint}; a file that is there is left alone", Tone.DIM)
         if self._writing is not None:
@@ -64,8 +63,8 @@ class SaveDialog(Dialog[str]):
         """Write it, or leave."""
         if answer != "yes":
             self.dismiss(None)
-        elif self._writing is None and self._typed.strip():
-            self._begin(self._typed)
+        elif self._writing is None and self.typed.strip():
+            self._begin(self.typed)
 
     def _begin(self, typed: str) -> None:
         """Write in a thread of its own; it ends with the process, whatever the disk does."""
@@ -93,31 +92,16 @@ class SaveDialog(Dialog[str]):
         self._timer.stop()
         self._problem, self._writing = self._writing.result(), None
         if self._problem is None:
-            self.dismiss(self._typed)
+            self.dismiss(self.typed)
         else:
             self.update_text()
 
-    def action_erase(self) -> None:
-        """Take the last letter away."""
-        self._type(self._typed[:-1])
-
     def action_erase_all(self) -> None:
         """Begin with an empty name."""
-        self._type("")
+        self.change("")
 
-    def on_key(self, event: events.Key) -> None:
-        """Take letters."""
-        if event.is_printable and event.character:
-            event.stop()
-            event.prevent_default()
-            self._type(self._typed + event.character)
-
-    def on_paste(self, event: events.Paste) -> None:
-        """Take a name that is pasted."""
-        event.stop()
-        self._type(self._typed + event.text.partition("\n")[0])
-
-    def _type(self, text: str) -> None:
+    def change(self, text: str) -> None:
+        """Have another name stand there, unless it is written to already."""
         if self._writing is None:
-            self._typed, self._problem = text[:LONGEST], None
-            self.update_text()
+            self._problem = None
+            super().change(text)

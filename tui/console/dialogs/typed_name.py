@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
-from textual import events
 from textual.binding import Binding, BindingType
 
-from tui.console.dialogs.base import Dialog
+from tui.console.dialogs.typed_text import TypedTextDialog
 from tui.console.dialogs.vm_text import EMPTY, labelled, who
 from tui.console.model.targets import Target
 from tui.shared.fit import safe
@@ -16,10 +15,9 @@ from tui.shared.glyphs import Signs
 from tui.shared.tone import Line, Piece, Tone
 
 _NO = ("no", "Leave it (Esc)")
-LONGEST_NAME = 200
 
 
-class NameDialog(Dialog[str]):
+class NameDialog(TypedTextDialog):
     """Asks for the VM's name before a reset; answers with the name as it was typed.
 
     Args:
@@ -35,7 +33,6 @@ class NameDialog(Dialog[str]):
         super().__init__(f"Reset {safe(target.vm.name, 40)}?")
         self.target = target
         self._signs = signs
-        self._typed = ""
         self.set_class(True, "-danger")
 
     def lines(self) -> Iterable[Line]:
@@ -48,11 +45,11 @@ class NameDialog(Dialog[str]):
             yield labelled("locked", f"its manager holds it for: {safe(locked)}", Tone.WARN)
         yield EMPTY
         tone = Tone.GOOD if self._is_it else Tone.HEAD
-        yield (Piece("  Type its name: "), Piece(f"{safe(self._typed)}_", tone))
+        yield (Piece("  Type its name: "), Piece(f"{safe(self.typed)}_", tone))
 
     @property
     def _is_it(self) -> bool:
-        return self._typed == self.target.vm.name
+        return self.typed == self.target.vm.name
 
     def answers(self) -> Sequence[tuple[str, str]]:
         """Reset, or don't."""
@@ -63,24 +60,4 @@ class NameDialog(Dialog[str]):
         if answer != "yes":
             self.dismiss(None)
         elif self._is_it:
-            self.dismiss(self._typed)
-
-    def action_erase(self) -> None:
-        """Take the last letter away."""
-        self._type(self._typed[:-1])
-
-    def on_key(self, event: events.Key) -> None:
-        """Take letters."""
-        if event.is_printable and event.character:
-            event.stop()
-            event.prevent_default()
-            self._type(self._typed + event.character)
-
-    def on_paste(self, event: events.Paste) -> None:
-        """Take a name that is pasted."""
-        event.stop()
-        self._type(self._typed + event.text)
-
-    def _type(self, text: str) -> None:
-        self._typed = text[:LONGEST_NAME]
-        self.update_text()
+            self.dismiss(self.typed)

@@ -1,0 +1,49 @@
+"""A dialog into which a person types a line of text."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual import events
+
+from tui.console.dialogs.base import Dialog
+
+
+class TypedTextDialog(Dialog[str]):
+    """A dialog that takes letters, and shows what was typed so far.
+
+    Args:
+        title: what it is about, safe to show.
+        typed: what stands there from the beginning.
+
+    Attributes:
+        typed: what was typed so far.
+        LONGEST: how many letters are taken.
+    """
+
+    LONGEST: ClassVar[int] = 200
+
+    def __init__(self, title: str, typed: str = "") -> None:
+        self.typed = typed
+        super().__init__(title)
+
+    def action_erase(self) -> None:
+        """Take the last letter away."""
+        self.change(self.typed[:-1])
+
+    def on_key(self, event: events.Key) -> None:
+        """Take letters."""
+        if event.is_printable and event.character:
+            event.stop()
+            event.prevent_default()
+            self.change(self.typed + event.character)
+
+    def on_paste(self, event: events.Paste) -> None:
+        """Take what is pasted, up to the end of its first line."""
+        event.stop()
+        self.change(self.typed + event.text.partition("\n")[0])
+
+    def change(self, text: str) -> None:
+        """Have another text stand there."""
+        self.typed = text[: self.LONGEST]
+        self.update_text()
