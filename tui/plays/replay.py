@@ -12,7 +12,7 @@ from agentclient.journal.storage.jobs import Query
 from agentclient.journal.writer import Journal
 from agentclient.late import load
 from agentclient.model.clock import now
-from agentclient.model.errors import BadInput, FrostwatchError
+from agentclient.model.errors import BadInput
 from agentclient.model.json_contract import SCHEMA, JsonObject, dumps, rfc3339
 from agentclient.model.moments import parse_past
 from agentclient.model.others_freeze import others_freeze
@@ -23,6 +23,7 @@ from agentclient.replay.incident import Incident, Step, incident_of
 from agentclient.replay.player import FASTEST, SLOWEST, Replay
 from agentclient.replay.selection import AFTER, BEFORE, of_time, of_window
 from tui.cli import tell
+from tui.cli.journal_query import answer_of
 from tui.cli.look import look_of
 from tui.cli.options import Options, json_option, vm_argument
 from tui.shared.terminal_features import on_terminal
@@ -96,14 +97,7 @@ def _read(
     journal = Journal(options.general.journal)
 
     def ask(query: Query[Any]) -> Any:
-        found = journal.ask(query, READ_S)
-        if found is None:
-            raise FrostwatchError(
-                journal.problem
-                or journal.take_notice()
-                or f"the journal {journal.path} does not answer"
-            )
-        return found
+        return answer_of(journal, query, READ_S)
 
     try:
         if since is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,7 +15,7 @@ from agentclient.journal.writer import Journal
 from agentclient.late import load
 from agentclient.model.clock import now
 from agentclient.model.durations import in_words
-from agentclient.model.errors import BadInput, FrostwatchError
+from agentclient.model.errors import BadInput
 from agentclient.model.json_contract import dumps
 from agentclient.model.others_past import OthersResult
 from agentclient.model.rescue import Rung
@@ -23,6 +23,7 @@ from agentclient.model.states import OutcomeKind, Phase
 from agentclient.model.suggestions import did_you_mean
 from agentclient.model.text import printable
 from tui.cli import table, tell
+from tui.cli.journal_query import READ_S, answer_of
 from tui.cli.options import Options, json_option, vm_argument
 from tui.cli.table import Cell
 from tui.shared.history_text import (
@@ -39,10 +40,8 @@ if TYPE_CHECKING:
 
     from agentclient.journal.figures import Figures
     from agentclient.journal.history import Guest
-    from agentclient.journal.storage.jobs import Query
     from agentclient.journal.window_row import WindowRow
 
-T = TypeVar("T")
 
 DEFAULT_LIMIT = 50
 PAGE = 200
@@ -51,7 +50,6 @@ CERTIFIED = "certified"
 _GOES_ON = (Phase.PREPARING, Phase.PENDING, Phase.HELD, Phase.THAWING)
 _ENDED = (*OutcomeKind, CERTIFIED, *OthersResult)
 STATE_WORDS = tuple(dict.fromkeys(map(str, (*_ENDED, *_GOES_ON, *Rung, "unreadable"))))
-READ_S = 10.0
 HEADER = (
     "WHEN",
     "VM",
@@ -231,9 +229,9 @@ def _read(journal: Journal, name: str | None, limit: int, wanted: _Wanted) -> _F
     if name is None:
         found = _Found(_windows(journal, None, limit, wanted))
     else:
-        guests = _asked(journal, history.guests(name))
+        guests = answer_of(journal, history.guests(name))
         guest = _one(name, guests)
-        past = _asked(journal, history.history_of(guest, limit if wanted.is_all else 1))
+        past = answer_of(journal, history.history_of(guest, limit if wanted.is_all else 1))
         windows = past.windows if wanted.is_all else _windows(journal, guest, limit, wanted)
         found = _Found(windows, guest.vms[0], past.figures, past.others)
     return replace(found, aside=journal.aside(READ_S))
@@ -247,23 +245,12 @@ def _windows(
     before: int | None = None
     size = limit if wanted.is_all else PAGE
     while len(found) < limit:
-        page = _asked(journal, history.windows(guest, size, before))
+        page = answer_of(journal, history.windows(guest, size, before))
         found += [row for row in page if wanted.matches(row)]
         if wanted.is_all or len(page) < size or all(map(wanted.is_beyond, page)):
             break
         before = page[-1].window
     return tuple(found[:limit])
-
-
-def _asked(journal: Journal, query: Query[T]) -> T:
-    found = journal.ask(query, READ_S)
-    if found is None:
-        raise FrostwatchError(
-            journal.problem
-            or journal.take_notice()
-            or f"the journal {journal.path} does not answer"
-        )
-    return found
 
 
 def _one(name: str, guests: Sequence[Guest]) -> Guest:
