@@ -297,13 +297,20 @@ class HeldChannels:
             if view.traffic is None and view.client and held.looks < _ORDINARY:
                 return None
             held.watch = OthersWatch(view, mono)
+        return self._watched(held, state, view, mono, wall)
+
+    def _watched(
+        self, held: _Held, state: VmState, view: MonitorView, mono: float, wall: datetime
+    ) -> Seen:
+        """Take what a look shows of a client whose channel is watched."""
+        watch, had_left = held.watch, held.has_left
+        assert watch is not None, "it is watched"
         waits = waits_while_connected(held.client, state.vm.locked_by)
-        had_left = held.has_left
-        events = held.watch.on_look(mono, view, waits=waits)
+        events = watch.on_look(mono, view, waits=waits)
         left = any(event.kind is OthersEventKind.LEFT for event in events)
-        if left and (not had_left or held.watch.state is OthersState.LEFT):
+        if left and (not had_left or watch.state is OthersState.LEFT):
             held.lost_by = held.client
-        if had_left and _has_ended(held.watch, view):
+        if had_left and _has_ended(watch, view):
             self._release(state.id)
             return Seen(None)
         by = held.lost_by if had_left and held.has_left else held.client
@@ -312,20 +319,17 @@ class HeldChannels:
         ended = tuple(
             one for event in events if (one := ended_by(event, by, wall, told)) is not None
         )
-        if _is_idle(held.watch, mono):
-            self._idle.add(state.id)
-        else:
-            self._idle.discard(state.id)
+        (self._idle.add if _is_idle(watch, mono) else self._idle.discard)(state.id)
         if any(event.kind is OthersEventKind.PENDING for event in events):
             # Another one may have come between two looks, and the last ones took longer than once.
             held.to_be_named, held.asked = True, False
         if left and by is not None:
             self._before[state.id] = by
-        stays = held.has_left and not _has_ended(held.watch, view)
+        stays = held.has_left and not _has_ended(watch, view)
         if not stays and (left or (not is_others(state) and not view.client)):
             self._release(state.id)
             return Seen(None, lines, ended)
-        return Seen(_others(held, held.watch, state, mono, wall), lines, ended)
+        return Seen(_others(held, watch, state, mono, wall), lines, ended)
 
     def _of(self, vm: Vm) -> _Held | None:
         """Return what is known of a VM's channel; nothing of another start of it."""
