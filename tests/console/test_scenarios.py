@@ -71,14 +71,14 @@ class Trainee:
         await self.pilot.press("f")
         await self.until(lambda: self.dialog == "FreezeDialog")
         await self.pilot.press(*hold, "enter")
-        await self.until(lambda: not self.dialog)
+        await self.until(lambda: self.dialog != "FreezeDialog")  # the debrief may follow at once
 
     async def thaw_foreign(self, name: str) -> None:
         await self.choose(name)
         await self.pilot.press("t")
         await self.until(lambda: self.dialog == "ThawDialog")
         await self.pilot.press("tab", "enter")
-        await self.until(lambda: not self.dialog)
+        await self.until(lambda: self.dialog != "ThawDialog")
 
     async def rung(self, name: str, title: str, *then: str) -> None:
         """Take a rung of the rescue ladder by its name on the screen."""
