@@ -159,7 +159,7 @@ def _complain(sentence: str, code: int) -> int:
 
 
 def _print_version(ctx: click.Context) -> None:
-    number = load("tui.shared.version", "version")()
+    number = load("agentclient.model.version", "VERSION")
     click.echo(f"frostwatch {number}")
     ctx.exit()
 

@@ -1,4 +1,4 @@
-"""Which frostwatch this is: the number of its release, as in pyproject.toml."""
+"""Which frostwatch this is: the number of its release; pyproject.toml takes it from here."""
 
 from __future__ import annotations
 

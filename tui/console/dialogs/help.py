@@ -11,6 +11,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 
 from agentclient.model.durations import in_words
+from agentclient.model.version import VERSION
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.vm_text import EMPTY
 from tui.console.keymap import keys_of
@@ -35,7 +36,6 @@ from tui.shared.glyphs import (
 from tui.shared.job_words import all_looks
 from tui.shared.timeline import MARKS, WRITES, WRITES_MEANING
 from tui.shared.tone import Line, Piece, Tone
-from tui.shared.version import version
 
 _KEY_WIDTH = 14
 _STATE_WIDTH = 14
@@ -124,7 +124,7 @@ class HelpDialog(Dialog[bool]):
         yield (Piece("This console", Tone.HEAD),)
         path = safe(str(self._about.journal), 300) if self._about.journal else "none in a drill"
         for name, what in (
-            ("version", version()),
+            ("version", VERSION),
             ("journal", path),
             ("theme", safe(self._about.theme)),
         ):

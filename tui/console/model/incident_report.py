@@ -15,6 +15,7 @@ from agentclient.model.explanation.present import Present, present
 from agentclient.model.guest_report import GuestReport
 from agentclient.model.snapshot import LogLine, VmState
 from agentclient.model.text import printable
+from agentclient.model.version import VERSION
 from agentclient.model.vm import VmId
 from tui.console.model.explained import explained
 from tui.console.model.guest_lines import guest_lines
@@ -23,7 +24,6 @@ from tui.shared.clocks import Moment
 from tui.shared.glyphs import Signs
 from tui.shared.tone import Line
 from tui.shared.verdict import verdict_of
-from tui.shared.version import version
 
 MOST_LINES = 200  # of the log
 MOST_WINDOWS = 50  # of the past
@@ -57,7 +57,7 @@ def incident_report(incident: Incident) -> str:
     state = incident.state
     at = incident.moment.wall.isoformat(sep=" ", timespec="seconds")
     parts: list[str] = [f"# Incident report: {code(str(state.id))}", ""]
-    parts += [f"Made {at} by frostwatch {version()} on {code(incident.host)}.", ""]
+    parts += [f"Made {at} by frostwatch {VERSION} on {code(incident.host)}.", ""]
     parts += [*_in_short(state), "## What is known now, and what it means", ""]
     for one in present(state):
         parts += _word(one)
