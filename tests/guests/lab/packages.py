@@ -32,6 +32,8 @@ HOST_ROOTS = ("qemu-system-x86", "patchelf", *LIBVIRT_ROOTS)
 _KINDS = ("guest", "qemu", "tools", "libvirt", "ssh")
 # How long a resolved list of versions is believed before apt is asked again (it takes seconds).
 RESOLVED_FOR_S = 7 * 24 * 3600.0
+# And where what it names is downloaded next, which the mirror may have replaced since.
+FRESH_FOR_S = 600.0
 
 # Tools of the host, and the Debian package that has each.
 TOOLS = {
@@ -101,14 +103,15 @@ def resolve(release: Release, fresh: bool = False) -> Resolved:
     Args:
         release: whose; the answer is kept in its folder for a week, and used longer when apt can't
             answer.
-        fresh: ask apt in any case.
+        fresh: they are downloaded next: believe no answer of more than ten minutes ago.
 
     Raises:
         LabUnavailable: apt does not know the packages, and never did.
     """
     memory = release.folder / "resolved.json"
     known = _remembered(memory)
-    if known is not None and not fresh and time.time() - memory.stat().st_mtime < RESOLVED_FOR_S:
+    believed_for_s = FRESH_FOR_S if fresh else RESOLVED_FOR_S
+    if known is not None and time.time() - memory.stat().st_mtime < believed_for_s:
         return known
     try:
         files = _ask_apt(release)
