@@ -16,8 +16,10 @@ from typing import Final
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.pause import paused, runs
+from agentclient.jobs.window_end import WindowEnd
 from agentclient.journal.entry import Entry
 from agentclient.model.errors import BadInput
+from agentclient.model.events import Event
 from agentclient.model.job import Consistency, FreezePolicy, JobRefusal, JobStage
 from agentclient.model.outcome import Outcome
 from agentclient.model.request import FreezeRequest, Schedule
@@ -70,6 +72,7 @@ class CopyWindow:
         self._request = replace(own, again=again)
         if not self._request.schedule.hold_s:
             raise BadInput(f"{context.vm.id}: a copy needs a window: its hold can't be 0")
+        self._end = WindowEnd()
         self.freeze: FreezeOperation | None = None
         self.entry: Entry | None = None
         self.paused = False
@@ -85,13 +88,18 @@ class CopyWindow:
     @property
     def is_frozen(self) -> bool:
         """Whether the guest is frozen and verified now."""
-        return self.freeze is not None and self.frozen_at is not None and not self.freeze.done
+        return self.freeze is not None and self.frozen_at is not None and not self._is_over
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether the guest may write again: its thaw was sent, or its hold has ended."""
+        return self._end.closed_at(self.freeze) is not None
 
     @property
     def left_s(self) -> float:
         """Seconds until the window ends on its own; without a freeze, as long as it would be."""
         hold = self._request.schedule.hold_s
-        if self.freeze is None or self.freeze.done or self.freeze.hold_ends_at is None:
+        if self.freeze is None or self.freeze.hold_ends_at is None or self._is_over:
             return hold
         return max(0.0, self.freeze.hold_ends_at - time.monotonic())
 
@@ -117,7 +125,7 @@ class CopyWindow:
         self.is_needed = is_needed
         if self.paused and not self.stands_still:
             why = "somebody has resumed the VM before the copy could be taken"
-        elif self.freeze is not None and self.frozen_at is not None and self.freeze.done:
+        elif self.freeze is not None and self.frozen_at is not None and self._is_over:
             why = "the guest was thawed before the copy could be taken"
         else:
             return
@@ -143,7 +151,7 @@ class CopyWindow:
             return
         self._context.reporter.stage(JobStage.FREEZING, "freezing the guest for the copy")
         freeze = self.freeze = self._context.operations.freeze(
-            self._context.vm, self._request, self._context.on_event
+            self._context.vm, self._request, self._told
         )
         self.entry = freeze.context.entry
         self._context.control.on_cancel(freeze.cancel)
@@ -216,6 +224,12 @@ class CopyWindow:
         if self.why_over is not None:
             return False
         return self.paused or (self.outcome is not None and self.outcome.certified)
+
+    def _told(self, event: Event) -> None:
+        """Take an event of the freeze, and pass it on."""
+        self._end.on_event(event)
+        if self._context.on_event is not None:
+            self._context.on_event(event)
 
     def _without(self) -> None:
         """Go on without a freeze, or not.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import threading
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import pytest
 
 from agentclient.jobs.archive import safe_name
+from agentclient.jobs.block import BlockLayer
 from agentclient.jobs.fleece import Fleece
 from agentclient.jobs.thread_reserve import MOST_WORKERS
 from agentclient.model.job import (
@@ -301,6 +303,35 @@ def test_a_guest_that_others_thaw_before_the_copy_is_taken(
         assert "the guest was thawed before the copy could be taken" in outcome.reason
         (verified,) = backups.verify()
         assert verified.ok
+
+
+@pytest.mark.parametrize(
+    ("fleece", "owner", "taken_by"),
+    [("auto", Fleece, "put_in"), ("off", BlockLayer, "transaction")],
+)
+def test_what_is_taken_while_the_guest_is_being_thawed_is_not_consistent(
+    writer: Guest,
+    fleece: Where,
+    owner: type,
+    taken_by: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nodes, take = node_names(writer), getattr(owner, taken_by)
+    writer.slow_hook(3.0, "thaw")  # it writes again long before its agent says so
+    with Backups(writer, tmp_path / "to") as backups:
+
+        def take_late(*given: Any, **more: Any) -> None:
+            threading.Thread(target=backups.thaw).start()
+            wait_until(lambda: not writer.frozen_mounts(), 60, "it writes again")
+            take(*given, **more)
+
+        monkeypatch.setattr(owner, taken_by, take_late)
+        outcome = backups.start(fleece=fleece).wait(90.0)
+        assert outcome is not None, backups.texts
+        _failed(outcome, "the guest was thawed before the copy could be taken")
+    writer.clear_hook()
+    nothing_is_left(writer, nodes)
 
 
 def test_a_guest_that_others_thaw_among_the_filters_is_copied_at_one_moment_all_the_same(

@@ -15,10 +15,10 @@ from agentclient.fleet.store import Fleet
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.control import JobControl
 from agentclient.jobs.reporter import JobReporter
-from agentclient.model.events import Event
+from agentclient.model.events import Event, EventKind, OnEvent
 from agentclient.model.outcome import Outcome
 from agentclient.model.request import FreezeRequest
-from agentclient.model.states import OutcomeKind, Refusal
+from agentclient.model.states import Level, OutcomeKind, Refusal
 from agentclient.model.vm import MonitorChannel, Process, Vm, VmId
 from agentclient.operations.manager import OperationManager
 from tests.unit.fake_qemu import FakeQemu
@@ -46,6 +46,7 @@ class FakeFreeze:
         self.verdict = verdict
         self.cancelled = False
         self.hold_ends_at: float | None = time.monotonic() + 10
+        self.on_event: OnEvent = lambda _: None
         self.thawed_after: list[str] = []
         self.context = SimpleNamespace(entry=None)
         if verdict is None and not pending:
@@ -71,6 +72,11 @@ class FakeFreeze:
     def break_window(self) -> None:
         """End the window by itself, as when the hold is over."""
         self._over.set()
+
+    def thaw_is_sent(self) -> None:
+        """Tell that the thaw was sent: the guest may write, long before it is acknowledged."""
+        text, kind = "thaw sent", EventKind.THAW_SENT
+        self.on_event(Event(WEB, datetime.now(UTC), kind, Level.INFO, text, None))
 
     def wait(self, timeout_s: float | None = None) -> Outcome | None:
         return self._ends if self._over.wait(timeout_s) else None
@@ -131,9 +137,10 @@ class CopyHarness:
         }
         return JobContext(**(values | changes))
 
-    def _begin_freeze(self, _: Vm, request: FreezeRequest, *__: object) -> FakeFreeze:
+    def _begin_freeze(self, _: Vm, request: FreezeRequest, on_event: OnEvent) -> FakeFreeze:
         self.requests.append(request)
         freeze = self.freeze()
+        freeze.on_event = on_event
         self.freezes.append(freeze)
         return freeze
 

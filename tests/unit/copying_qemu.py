@@ -15,7 +15,7 @@ import pytest
 
 from agentclient.access.qmp_session import Ask, MonitorError
 from agentclient.fleet.store import Fleet
-from agentclient.jobs import block, cancel, follow, mirror, window
+from agentclient.jobs import block, cancel, follow, mirror, window, window_end
 from agentclient.jobs import job as job_module
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.control import JobControl
@@ -458,7 +458,7 @@ class Scene:
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     clock = VirtualClock()
-    for module in (block, cancel, follow, job_module, mirror, window):
+    for module in (block, cancel, follow, job_module, mirror, window, window_end):
         monkeypatch.setattr(module, "time", clock)
     qemu = CopyingQemu(clock, {"a": GIB, "b": GIB // 2})
     return Scene(clock, qemu, VirtualControl(clock), tmp_path)

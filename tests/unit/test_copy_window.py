@@ -118,6 +118,43 @@ def test_prefer_goes_on_where_the_window_ended_before_the_copy_was_taken(
     assert any("going on without a window" in event.text for event in harness.events)
 
 
+def _send_thaw(freeze: FakeFreeze) -> None:
+    freeze.thaw_is_sent()
+
+
+def _outlast_hold(freeze: FakeFreeze) -> None:
+    """As when frostwatch was stopped meanwhile: the holder has thawed the guest."""
+    freeze.hold_ends_at = time.monotonic() - 1
+
+
+@pytest.mark.parametrize("end", [_send_thaw, _outlast_hold])
+def test_a_window_is_over_before_its_thaw_is_acknowledged(
+    harness: CopyHarness, end: Callable[[FakeFreeze], None]
+) -> None:
+    window = CopyWindow(harness.context(), REQUIRE)
+    with window.open():
+        was = window.is_frozen
+        end(harness.freezes[0])
+        assert not harness.freezes[0].done
+        assert (was, window.is_frozen, window.stands_still) == (True, False, False)
+        with pytest.raises(JobFailed, match="thawed before the copy"):
+            window.check(is_needed=False)
+
+
+@pytest.mark.parametrize("end", [_send_thaw, _outlast_hold])
+def test_what_was_taken_while_the_guest_was_thawed_is_not_called_consistent(
+    harness: CopyHarness, end: Callable[[FakeFreeze], None]
+) -> None:
+    window = CopyWindow(harness.context(), PREFER)
+    with window.open():
+        end(harness.freezes[0])
+        window.check(is_needed=False)
+    assert window.outcome is not None
+    assert window.outcome.certified
+    assert window.consistency is Consistency.CRASH_CONSISTENT
+    assert not window.has_held
+
+
 @pytest.mark.parametrize(
     ("verdict", "ends"), [(None, LOST), (UNVERIFIED, UNVERIFIED._replace(settled=True))]
 )

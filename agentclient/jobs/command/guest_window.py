@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 from agentclient.jobs.context import JobContext
+from agentclient.jobs.window_end import WindowEnd
 from agentclient.model.events import Event, EventKind
 from agentclient.model.outcome import Outcome
 from agentclient.model.states import OutcomeKind
@@ -34,18 +34,13 @@ class GuestWindow:
         self.outcome: Outcome | None = None
         self.is_told = False
         self._news = news
-        self._thaw_sent_at: float | None = None
-        self._ended_at: float | None = None
+        self._end = WindowEnd()
 
     def on_event(self, event: Event) -> None:
         """Take an event of its freeze, from whichever thread tells it."""
-        now = time.monotonic()
         if event.kind is EventKind.VERDICT:
             self.is_told = True
-        if event.kind is EventKind.THAW_SENT and self._thaw_sent_at is None:
-            self._thaw_sent_at = now
-        elif event.kind is EventKind.OUTCOME and self._ended_at is None:
-            self._ended_at = now
+        self._end.on_event(event)
         if self.context.on_event is not None:
             self.context.on_event(event)
         self._news()
@@ -71,17 +66,12 @@ class GuestWindow:
     @property
     def closed_at(self) -> float | None:
         """When it was over, at the earliest that is possible; None while it is open."""
-        now, ends_at = time.monotonic(), self.ends_at
-        times = [self._thaw_sent_at, self._ended_at, ends_at]
-        if self.freeze is not None and self.freeze.done and self._ended_at is None:
-            times.append(now)
-        passed = [at for at in times if at is not None and at <= now]
-        return min(passed) if passed else None
+        return self._end.closed_at(self.freeze)
 
     @property
     def thawed_at(self) -> float | None:
         """When its freeze had ended, with its thaw; None before."""
-        return self._ended_at
+        return self._end.ended_at
 
     def end(self) -> None:
         """Thaw the guest now, or as soon as its agent answers; doing it again changes nothing."""
