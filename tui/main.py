@@ -7,6 +7,7 @@ import gc
 import io
 import os
 import re
+import signal
 import sys
 from itertools import pairwise
 from typing import Any
@@ -103,6 +104,9 @@ def _tell(options: Options) -> int:
 def main() -> None:
     """Run the command line and exit; every bad input is one sentence and code 2."""
     _open_standard_streams()
+    if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
+        # Whoever started us does not want to know how its children end; we do.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     completes = os.environ.get(COMPLETE_VARIABLE)
     if completes:  # a shell, in which somebody has pressed Tab
         sys.exit(load("tui.cli.completion", "answer")(cli, completes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -54,13 +55,13 @@ def check_image(program: str, folder: Path, name: str, tick: Callable[[], object
         try:
             with _running(command, said, said) as process:
                 deadline = time.monotonic() + CHECK_S
-                while process.poll() is None:
+                while not _has_ended(process):
                     if time.monotonic() > deadline:
                         return f"{TOOL} check takes longer than {CHECK_S:g} s"
                     tick()
                     time.sleep(TICK_S / 5)
         except OSError as error:
-            return f"{TOOL} can't be started: {error.strerror}"
+            return f"{TOOL} can't be run: {error.strerror}"
         if process.returncode in (0, _LEAKS):  # a leak wastes room, and loses nothing
             return None
         what = "finds it damaged" if process.returncode == _CORRUPT else "can't check it"
@@ -89,13 +90,13 @@ def make_image(
         try:
             with _running(command, said, said) as process:
                 deadline = time.monotonic() + MADE_S
-                while process.poll() is None:
+                while not _has_ended(process):
                     if time.monotonic() > deadline:
                         return f"{TOOL} create takes longer than {MADE_S:g} s"
                     tick()
                     time.sleep(TICK_S / 10)
         except OSError as error:
-            return f"{TOOL} can't be started: {error.strerror}"
+            return f"{TOOL} can't be run: {error.strerror}"
         return None if process.returncode == 0 else f"{TOOL} can't make it: {_why(process, said)}"
 
 
@@ -123,7 +124,7 @@ def convert_image(
         try:
             with _running(command, progress, said) as process:
                 moved, since = (0.0, 0), time.monotonic()
-                while process.poll() is None:
+                while not _has_ended(process):
                     now = (_percent(progress), written.stat().st_blocks)
                     if now != moved:
                         moved, since = now, time.monotonic()
@@ -159,6 +160,21 @@ def _running(
         yield process
     finally:
         _end(process)
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    """Return whether a program has ended; its exit code is known then.
+
+    Raises:
+        OSError: it has, and how can't be told. Python would say that it has ended well.
+    """
+    try:
+        if os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            return False
+    except ChildProcessError:
+        why = "how it ended can't be told: somebody else has waited for it"
+        raise OSError(errno.ECHILD, why) from None
+    return process.poll() is not None
 
 
 def _why(process: subprocess.Popen[bytes], said: IO[bytes]) -> str:

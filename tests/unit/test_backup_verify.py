@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,7 +17,7 @@ import pytest
 
 from agentclient.jobs.archive import Begun, make_folder, read_backup, write_begun
 from agentclient.jobs.catalogue import find_homes
-from agentclient.jobs.image_tool import check_image
+from agentclient.jobs.image_tool import check_image, convert_image, make_image
 from agentclient.jobs.verify import (
     NO_SUM,
     NO_TOOL,
@@ -234,6 +237,50 @@ def test_what_the_image_tool_says_is_passed_on(
     found = check_image(str(program), tmp_path, "a.qcow2", lambda: None)
     assert (found is None) if words is None else (found is not None and found.startswith(words))
     assert found is None or found.isprintable()
+
+
+def test_an_image_tool_whose_end_nobody_can_tell_has_not_found_it_whole(tmp_path: Path) -> None:
+    program = tmp_path / "qemu-img"
+    program.write_text("#!/bin/sh\nexit 2\n")
+    program.chmod(0o755)
+    read, write = tmp_path / "a.qcow2", tmp_path / "b.qcow2"
+    write.touch()
+    old = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        checked = check_image(str(program), tmp_path, read.name, lambda: None)
+        formats = (read, "qcow2"), (write, "qcow2")
+        converted = convert_image(str(program), *formats, lambda _: None)
+        made = make_image(str(program), write, SIZE, None, lambda: None)
+    finally:
+        signal.signal(signal.SIGCHLD, old)
+    for found in (checked, converted, made):
+        assert found is not None
+        assert "can't be told" in found
+
+
+def test_whoever_does_not_want_to_know_how_our_children_end_changes_nothing(
+    archive: Archive, tmp_path: Path
+) -> None:
+    archive.add()
+    program = tmp_path / "bin" / "qemu-img"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho damaged >&2\nexit 2\n")
+    program.chmod(0o755)
+    code = (
+        "import os, signal, sys\n"
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'tui.main', *sys.argv[1:]])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "backup", "verify", str(archive.folder)],
+        env={**os.environ, "PATH": str(program.parent)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "qemu-img finds it damaged: damaged" in done.stdout
 
 
 def test_an_image_tool_that_hangs_is_ended(tmp_path: Path) -> None:

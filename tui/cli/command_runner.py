@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
@@ -47,9 +46,6 @@ class CommandRunner(JobRunner):
 
     def run_command(self, request: CommandRequest) -> int:
         """Run it, and return the exit code: 0 if it did well, and lay within certified windows."""
-        if signal.getsignal(signal.SIGCHLD) is signal.SIG_IGN:
-            # Whoever started us does not want to know how its children end; we do.
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         request = replace(
             request, stdout=STDERR if self._as_json else None, asked_at=self._report.started
         )
