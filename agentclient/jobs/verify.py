@@ -70,10 +70,12 @@ class Verifier:
             return Verified(backup.folder, False, None, (problem,), (), (), ())
         chain, problems = self._chain(backup)
         # What a file builds on comes first: the image tool opens that as well.
+        above: Manifest | None = None
         for one in reversed(chain):
             where = "" if one is backup else f"{one.folder.name}: "
-            found = self._files(one, structure=not problems)
+            found = self._files(one, above, structure=not problems)
             problems += [f"{where}{problem}" for problem in found]
+            above = one.manifest
         notes = [] if self._program is not None else [NO_TOOL]
         unread = [disk.file for disk in manifest.disks if disk.sha256 is None]
         if unread:
@@ -113,12 +115,14 @@ class Verifier:
                 return chain, [f"{broken} {problem}"]
             chain.append(found)
 
-    def _files(self, backup: Backup, *, structure: bool) -> tuple[str, ...]:
+    def _files(self, backup: Backup, above: Manifest | None, *, structure: bool) -> tuple[str, ...]:
         if backup.folder not in self._own:
-            self._own[backup.folder] = tuple(self._check_files(backup, structure=structure))
+            self._own[backup.folder] = tuple(self._check_files(backup, above, structure=structure))
         return self._own[backup.folder]
 
-    def _check_files(self, backup: Backup, *, structure: bool) -> Iterator[str]:
+    def _check_files(
+        self, backup: Backup, above: Manifest | None, *, structure: bool
+    ) -> Iterator[str]:
         manifest = backup.manifest
         assert manifest is not None, "it was read"
         try:
@@ -128,7 +132,8 @@ class Verifier:
             return
         try:
             for disk in manifest.disks:
-                problem = self._check_file(backup.folder, folder, disk, manifest)
+                backing = _backing(disk, manifest, above)
+                problem = self._check_file(backup.folder, folder, disk, backing)
                 if problem is None and structure and self._program and disk.is_qcow2:
                     problem = self._check_structure(self._program, backup.folder, disk)
                 if problem is not None:
@@ -137,7 +142,7 @@ class Verifier:
             os.close(folder)
 
     def _check_file(
-        self, path: Path, folder: int, disk: DiskRecord, manifest: Manifest
+        self, path: Path, folder: int, disk: DiskRecord, backing: str | None
     ) -> str | None:
         self._tick(f"checking {path.name}/{disk.file}")
         try:
@@ -150,14 +155,11 @@ class Verifier:
         except OSError as error:
             os.close(handle)
             return f"it can't be read: {error.strerror}"
-        expected = None
-        if manifest.parent is not None:
-            expected = f"../{manifest.parent.folder}/"
         problem = _unlike(disk, length)
         if problem is None and head is None and disk.is_qcow2:
             problem = "it is no qcow2 image"
         if problem is None and head is not None:
-            problem = _leads(head.backing, expected, external=head.external_data)
+            problem = _leads(head.backing, backing, external=head.external_data)
             if problem is None and head.size != disk.size:
                 problem = "the size of its disk is not that of the manifest"
         if problem is None and not disk.is_qcow2 and length != disk.size:
@@ -243,6 +245,17 @@ def _unlike(disk: DiskRecord, length: int) -> str | None:
     return None
 
 
+def _backing(disk: DiskRecord, manifest: Manifest, above: Manifest | None) -> str | None:
+    """Return the name of the one file that a disk's may lead to; None for none.
+
+    It ends in a slash where no file of the folder is known to be the disk's.
+    """
+    if manifest.parent is None:
+        return None
+    base = above.disk(disk.name) if above is not None else None
+    return f"../{manifest.parent.folder}/{base.file if base is not None else ''}"
+
+
 def _leads(backing: str | None, expected: str | None, *, external: bool) -> str | None:
     """Say where an image leads that it should not; None if it doesn't."""
     if external:
@@ -251,7 +264,8 @@ def _leads(backing: str | None, expected: str | None, *, external: bool) -> str 
         return None if backing is None else f"it builds on {printable(backing, 200)}"
     if backing is None:
         return "it builds on nothing, and should"
-    name = backing.removeprefix(expected)
-    if not backing.startswith(expected) or "/" in name:
-        return f"it builds on {printable(backing, 200)}, not on a file of the backup before it"
+    name = backing.removeprefix(expected) if expected.endswith("/") else ""
+    if backing != f"{expected}{name}" or "/" in name:
+        what = "the file of this disk in the backup before it"
+        return f"it builds on {printable(backing, 200)}, not on {what}"
     return None

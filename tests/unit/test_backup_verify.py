@@ -157,6 +157,20 @@ def test_an_incremental_image_builds_on_the_backup_before_it(
     assert "it builds on" in found.problems[0]
 
 
+def test_an_incremental_image_builds_on_no_other_file_beside_the_one_it_should(
+    archive: Archive, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"root:x:")
+    full = archive.add()
+    (full / "b.qcow2").symlink_to(secret)
+    archive.add(full, image(f"../{full.name}/b.qcow2"))
+    (_, found) = archive.verify()
+    assert not found.ok
+    words = f"it builds on ../{full.name}/b.qcow2, not on the file of this disk"
+    assert words in found.problems[0]
+
+
 def test_a_mirror_is_checked_as_well_as_it_can_be(archive: Archive) -> None:
     folder = archive.mirror(b"\0" * SIZE)
     (found,) = archive.verify()
