@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import json
+import os
 from datetime import timedelta
 from pathlib import Path, PurePath
 from typing import Any
@@ -9,6 +12,7 @@ from typing import Any
 import pytest
 
 from agentclient.jobs.errors import JobRefused
+from agentclient.jobs.snapshots import record as record_module
 from agentclient.jobs.snapshots.create import SnapshotRequest
 from agentclient.jobs.snapshots.finding import ABOVE, NOT_OURS, NOT_WRITTEN, find_snapshots
 from agentclient.jobs.snapshots.names import checked_name, overlay_name, record_name
@@ -207,3 +211,56 @@ def test_an_image_below_an_overlay_is_not_to_be_reverted() -> None:
     }
     (found,) = find_snapshots(WEB, disks([{"device": "a", "inserted": inserted}]), (), None)
     assert (found.name, found.revert) == ("s1", (ABOVE,))
+
+
+def _written(folder: Path, **changes: Any) -> Path:
+    """A file beside an overlay, by whomever."""
+    path = folder / "vm.s1.frostwatch.json"
+    facts: dict[str, Any] = {
+        "name": "s1", "kind": "external", "disks": [], "began": AT.isoformat(),
+        "taken": AT.isoformat(), "consistency": "crash-consistent", "reason": "", "window": None,
+    }  # fmt: skip
+    path.write_text(json.dumps(facts | changes))
+    return path
+
+
+def test_a_record_that_says_more_than_its_window_is_none(tmp_path: Path) -> None:
+    _written(tmp_path)
+    assert len(list(records_in([tmp_path]))) == 1
+    _written(tmp_path, consistency="consistent", window={"certified": True})
+    assert len(list(records_in([tmp_path]))) == 1
+    windows: tuple[Any, ...] = (None, {}, {"certified": False}, {"certified": "yes"}, [])
+    for window in windows:
+        _written(tmp_path, consistency="consistent", window=window)
+        assert list(records_in([tmp_path])) == []
+
+
+@pytest.mark.parametrize(
+    "at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-01-01T00:00:00", "x"]
+)
+def test_a_record_of_a_time_that_no_clock_shows_is_none(tmp_path: Path, at: str) -> None:
+    for key in ("began", "taken"):
+        _written(tmp_path, **{key: at})
+        assert list(records_in([tmp_path])) == []
+
+
+def test_a_record_is_a_plain_file(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    path = _written(tmp_path)
+    (folder / path.name).symlink_to(path)
+    os.mkfifo(folder / "vm.s2.frostwatch.json")
+    (folder / "vm.s3.frostwatch.json").mkdir()
+    assert list(records_in([folder])) == []  # and it ends
+
+
+def test_a_record_that_can_not_be_written_is_not_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Record, __: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(record_module, "_text", full)
+    with pytest.raises(JobRefused, match="can't be written: No space left on device"):
+        RecordFile(tmp_path / "vm.s1.frostwatch.json").make(_record(), CopyHarness().vm)
+    assert list(tmp_path.iterdir()) == []

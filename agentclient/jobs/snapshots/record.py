@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from agentclient.jobs.archive import open_file, open_folder
 from agentclient.jobs.control import JobControl
 from agentclient.jobs.delete_files import delete_files
 from agentclient.jobs.durable import write_whole
@@ -29,6 +30,10 @@ _MODE: Final = 0o600
 _LONGEST: Final = 1 << 20
 _MOST_FILES: Final = 2_000
 _MOST_ROWS: Final = 1_000
+# What a record that anybody may have written can raise.
+_UNREADABLE: Final = (
+    ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError,
+)  # fmt: skip
 
 
 class Record(NamedTuple):
@@ -101,8 +106,14 @@ class RecordFile:
         except OSError as error:
             why = f"{shown} can't be made: {error.strerror}"
             raise JobRefused(JobRefusal.TARGET, why, "name a folder that can be written") from None
-        with os.fdopen(handle, "w") as file:
-            file.write(_text(record, vm))
+        try:
+            with os.fdopen(handle, "w") as file:
+                file.write(_text(record, vm))
+        except OSError as error:
+            with suppress(OSError):
+                self.path.unlink()
+            why = f"{shown} can't be written: {error.strerror}"
+            raise JobRefused(JobRefusal.TARGET, why, "make room, or name another folder") from None
 
     def _taken(self) -> JobRefused:
         """Return the refusal of a name whose file exists."""
@@ -146,11 +157,24 @@ def records_in(folders: Iterable[Path]) -> Iterator[Record]:
 
 def records_from(path: Path) -> tuple[Record, ...]:
     """Read one of these files; empty if it can't be read."""
-    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        with path.open("rb") as file:
-            found = json.loads(file.read(_LONGEST))
+    with suppress(OSError, *_UNREADABLE):
+        found = json.loads(_read(path))
         return (_record(found, found.get("window"), path),)
     return ()
+
+
+def _read(path: Path) -> bytes:
+    """Return what a plain file holds; whoever can write beside an image may put a pipe there.
+
+    Raises:
+        OSError: it can't be read, or is something else.
+    """
+    folder = open_folder(path.parent)
+    try:
+        with os.fdopen(open_file(folder, path.name), "rb") as file:
+            return file.read(_LONGEST)
+    finally:
+        os.close(folder)
 
 
 def records_of(journal: Journal | None, vm: Vm) -> tuple[Record, ...]:
@@ -161,7 +185,7 @@ def records_of(journal: Journal | None, vm: Vm) -> tuple[Record, ...]:
     found = []
     for row in rows:
         if row.job is not None and row.job.get("job") == JobKind.SNAPSHOT.value:
-            with suppress(ValueError, TypeError, KeyError, AttributeError):
+            with suppress(*_UNREADABLE):
                 found.append(_record(row.job, row.outcome, None))
     return tuple(found)
 
@@ -174,7 +198,11 @@ def _text(record: Record, vm: Vm) -> str:
 def _record(
     facts: Mapping[str, Any], window: Mapping[str, Any] | None, path: Path | None
 ) -> Record:
-    consistency = facts["consistency"]
+    word = facts["consistency"]
+    consistency = None if word is None else Consistency(word)
+    held = isinstance(window, Mapping) and window.get("certified") is True
+    if path is not None and consistency is Consistency.CONSISTENT and not held:
+        raise ValueError("it says consistent, and its window is not certified")
     return Record(
         name=str(facts["name"]),
         kind=SnapshotKind(facts["kind"]),
@@ -184,7 +212,7 @@ def _record(
         ),
         began=_moment(facts["began"]),
         taken=_moment(facts["taken"]),
-        consistency=None if consistency is None else Consistency(consistency),
+        consistency=consistency,
         reason=str(facts["reason"]),
         window=window if isinstance(window, Mapping) else None,
         path=path,
@@ -197,6 +225,8 @@ def _optional(value: object) -> str | None:
 
 def _moment(value: object) -> datetime | None:
     found = None if value is None else datetime.fromisoformat(str(value))
-    if found is not None and found.tzinfo is None:
-        raise ValueError("a time without a zone")
+    if found is not None:
+        if found.tzinfo is None:
+            raise ValueError("a time without a zone")
+        found.astimezone()  # one that no clock here can show is none
     return found
