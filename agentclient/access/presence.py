@@ -109,7 +109,7 @@ def _is_hidden(pid: int, proc: Path) -> bool:
         return False
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # the second: no process can have such a number
         return False
     except OSError:
         return True

@@ -151,3 +151,8 @@ def test_the_end_of_a_forward_proves_nothing() -> None:
 def test_asking_leaves_the_connection_open(channel: UnixChannel) -> None:
     server_of(channel)
     channel.send(b"x", float("inf"))
+
+
+@pytest.mark.parametrize("pid", [2**31, 36**12, 10**200])
+def test_a_number_that_no_process_can_have_is_no_trouble(pid: int) -> None:
+    assert is_gone(Process(pid, 1)) in (True, None)
