@@ -15,18 +15,20 @@ import stat
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeGuard
 
 from agentclient.jobs.delete_files import delete_folder
 from agentclient.jobs.durable import write_whole
 from agentclient.jobs.manifest import (
     BACKUP,
     MOST_BYTES,
+    MOST_SIZE,
     NAME,
     SCHEMA,
     WORDS,
     Manifest,
     ManifestError,
+    is_token,
     parse,
     written,
 )
@@ -292,12 +294,16 @@ def _begun(folder: int) -> Begun | None:
         return None
     kind = next((kind for kind in WORDS if found.get("kind") == kind + _BEGUN), None)
     id_, chain = found.get("id"), found.get("chain")
-    if kind is None or not (isinstance(id_, str) and isinstance(chain, str)):
+    if kind is None or not (is_token(id_) and is_token(chain)):
         return None
     host, pid, ticks = found.get("host"), found.get("pid"), found.get("start_ticks")
-    if not (isinstance(host, str) and isinstance(pid, int) and isinstance(ticks, int)):
+    if not isinstance(host, str) or not (_is_count(pid) and _is_count(ticks)):
         return Begun(id_, chain, kind=kind)
     return Begun(id_, chain, host, Process(pid, ticks), kind)
+
+
+def _is_count(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < MOST_SIZE
 
 
 def _looks_like_one(folder: Path, handle: int) -> bool:

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeGuard
 
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.job import Consistency
@@ -174,6 +174,11 @@ def parse(content: bytes) -> Manifest:
     if found.get("schema") != SCHEMA:
         raise ManifestError(f"its schema is {printable(str(found.get('schema'))[:40], 40)}, not 1")
     return _manifest(_Fields(found, ""), kind)
+
+
+def is_token(value: object) -> TypeGuard[str]:
+    """Whether something is an id of a copy, or of a chain."""
+    return isinstance(value, str) and _TOKEN.fullmatch(value) is not None
 
 
 def is_plain(name: str) -> bool:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from agentclient.jobs import chain
-from agentclient.jobs.archive import Begun, make_folder, write_begun
+from agentclient.jobs.archive import Begun, make_folder, read_backup, write_begun
 from agentclient.jobs.catalogue import Listed, look
 from agentclient.jobs.manifest import Manifest
 from agentclient.model.errors import BadInput
@@ -275,3 +275,47 @@ def test_what_was_meant_is_said(
     assert run(["backup", *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert said in line
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": "\x1b[2J"}, {"chain": "\x1b[2J"}, {"chain": ""}, {"chain": "x" * 99}, {"id": 7},
+    ],
+)  # fmt: skip
+def test_what_says_that_a_copy_was_begun_has_ids(
+    archive: Archive, changes: dict[str, object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = _begun_by_hand(archive, changes)
+    assert read_backup(folder) is None
+    (folder / "a.qcow2").touch()
+    found = read_backup(folder)
+    assert found is not None
+    assert found.begun is None
+    run(["backup", "list", str(archive.folder)])
+    assert "\x1b" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pid": 10**30}, {"pid": -1}, {"pid": True}, {"pid": "1"}, {"start_ticks": 10**30},
+        {"host": None},
+    ],
+)  # fmt: skip
+def test_what_says_that_a_copy_was_begun_may_name_no_process(
+    archive: Archive, changes: dict[str, object]
+) -> None:
+    found = read_backup(_begun_by_hand(archive, changes))
+    assert found is not None
+    assert found.begun is not None
+    assert found.begun.process is None
+
+
+def _begun_by_hand(archive: Archive, changes: dict[str, object]) -> Path:
+    archive.add()
+    folder = make_folder(archive.home, datetime(2026, 12, 1, tzinfo=UTC))
+    write_begun(folder, Begun("01234567", "01234567"))
+    path = folder / "begun.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return folder
