@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -21,7 +21,11 @@ BUILT_ON: Final = "what is kept builds on it"
 RECORDS: Final = "its disks record since then: the next incremental backup builds on it"
 BEGUN: Final = "a copy that runs, or was never completed, may build on it"
 UNREAD: Final = "a copy beside it can't be read, and may build on it"
+TO_COME: Final = "by its time it was taken later than now: a clock is wrong, or was"
+LATER: Final = "which copies are the newest is not known: one has a time that is to come"
 _EARLY: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# Hosts that share a folder.
+_CLOCKS_DIFFER: Final = timedelta(minutes=10)
 
 
 class PruneAction(StrEnum):
@@ -78,7 +82,10 @@ def decide(home: Home, keep: int) -> list[Decision]:
     kept: dict[Path, str] = {}
     wrong: dict[Path, str] = {}
     copies = {copy.backup.folder: copy for copy in home.copies}
-    whole = sorted((one for one in home.copies if one.complete), key=_age, reverse=True)
+    ages = _ages(home.copies)
+    whole = [one for one in home.copies if one.complete]
+    whole.sort(key=lambda one: ages[one.backup.folder], reverse=True)
+    to_come = [one for one in whole if ages[one.backup.folder][0] > _now() + _CLOCKS_DIFFER]
     for one in whole[:keep]:
         kept[one.backup.folder] = NEWEST
     for one in home.copies:
@@ -95,6 +102,11 @@ def decide(home: Home, keep: int) -> list[Decision]:
     if any(one.backup.unreadable for one in home.copies):
         for one in whole:
             kept.setdefault(one.backup.folder, UNREAD)
+    if to_come:
+        for one in whole:
+            kept.setdefault(one.backup.folder, LATER)
+        for one in to_come:
+            kept[one.backup.folder] = TO_COME
     for folder in _below([*kept, *wrong], copies):
         kept.setdefault(folder, BUILT_ON)
     ordered = [*whole, *(one for one in home.copies if not one.complete)]
@@ -136,7 +148,8 @@ def _decision(one: Listed, kept: dict[Path, str], wrong: dict[Path, str]) -> Dec
     if folder in wrong:
         return Decision(one, delete=False, why=wrong[folder], well=False)
     if folder in kept:
-        return Decision(one, delete=False, why=kept[folder], well=kept[folder] != UNREAD)
+        well = kept[folder] not in (UNREAD, LATER, TO_COME)
+        return Decision(one, delete=False, why=kept[folder], well=well)
     return Decision(one, delete=True)
 
 
@@ -162,8 +175,24 @@ def _records(manifest: Manifest | None) -> bool:
     return any(disk.bitmap is not None for disk in manifest.disks)
 
 
-def _age(one: Listed) -> tuple[datetime, str]:
-    """Return what sorts copies by their age: when they were taken, and how they are called."""
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _ages(copies: Sequence[Listed]) -> dict[Path, tuple[datetime, int, str]]:
+    """Return what sorts copies by their age: when they were taken, and how they are called.
+
+    None is older than what it builds on, whatever a clock that was set back has said.
+    """
+    known = {one.backup.folder: one for one in copies}
+    found = {}
+    for folder, one in known.items():
+        below = [one, *(known[each] for each in one.needs[1:] if each in known)]
+        found[folder] = max(map(_taken, below)), len(below), folder.name
+    return found
+
+
+def _taken(one: Listed) -> datetime:
     manifest = one.backup.manifest
     at = taken_at(manifest) if manifest is not None else None
-    return at or begun_at(one.backup.folder) or _EARLY, one.backup.folder.name
+    return at or begun_at(one.backup.folder) or _EARLY

@@ -19,6 +19,14 @@ from tui.main import run
 __all__ = ["archive"]
 
 
+NOW = datetime(2026, 12, 2, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prune, "_now", lambda: NOW)
+
+
 def decided(archive: Archive, keep: int) -> tuple[set[str], dict[str, str]]:
     """What is to be deleted, and why the others stay."""
     (home,) = homes_to_prune(archive.folder)
@@ -54,6 +62,38 @@ def test_why_more_stay_than_were_asked_for_is_told(
     newest, older = capsys.readouterr().out.splitlines()
     assert ": " not in newest.removeprefix("kept: ")
     assert older == f"kept: {full}, 108 B: what is kept builds on it"
+
+
+def test_one_is_newer_than_what_it_builds_on_whatever_the_clock_has_said(archive: Archive) -> None:
+    old = archive.add()
+    full = archive.add()
+    back = {"taken": "2026-11-01T00:00:00+00:00"}  # the clock was set right in between
+    second = archive.add(full, times=back)
+    gone, kept = decided(archive, 1)
+    assert gone == {old.name}
+    assert kept == {second.name: prune.NEWEST, full.name: prune.BUILT_ON}
+
+
+@pytest.mark.parametrize("at", ["2030-01-01T00:00:00+00:00", "2026-12-02T00:11:00+00:00"])
+def test_beside_one_of_a_time_that_is_to_come_nothing_is_deleted(
+    archive: Archive, at: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = archive.add(times={"taken": at})
+    first, last = archive.add(), archive.add()
+    gone, kept = decided(archive, 1)
+    assert gone == set()
+    assert kept == {wrong.name: prune.TO_COME, first.name: prune.LATER, last.name: prune.LATER}
+    assert run(["backup", "prune", str(archive.folder), "--keep", "1"]) == 1
+    said = capsys.readouterr().out
+    assert f"LEFT: {wrong}, 108 B: by its time it was taken later than now" in said
+    assert last.exists()
+
+
+def test_hosts_may_have_clocks_that_differ_a_little(archive: Archive) -> None:
+    first = archive.add()
+    last = archive.add(times={"taken": "2026-12-02T00:09:00+00:00"})
+    gone, kept = decided(archive, 1)
+    assert (gone, set(kept)) == ({first.name}, {last.name})
 
 
 def test_a_branch_that_nothing_builds_on_goes_alone(archive: Archive) -> None:
