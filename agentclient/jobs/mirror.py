@@ -303,12 +303,13 @@ class MirrorJob(FileCopyJob):
             self.needs_window = True
             yield
             return
-        with paused(self.context, "several disks have to be of one moment"):
+        why = "several disks have to be of one moment"
+        with paused(self.context, self.window.left_s, why):
             yield
 
     def _end_all(self, block: BlockLayer) -> None:
         """End all jobs as copies: QEMU ends each once nothing is left to copy, and not before."""
-        frozen = self.window.is_frozen or len(self._copies) > 1
+        frozen = self.window.is_frozen or self.window.paused or len(self._copies) > 1
         within_s = self.window.left_s if frozen else _GIVE_UP_S
         deadline = time.monotonic() + within_s
         ends = [Ask("block-job-cancel", {"device": job_id}) for job_id in self._disks]

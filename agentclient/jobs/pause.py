@@ -1,6 +1,7 @@
 """Pauses a VM around a copy, and lets it go on; for a guest without an agent.
 
-A process of its own lets it go on if this one is killed meanwhile.
+A process of its own lets it go on if this one is killed, or stopped for longer than a window may
+last.
 """
 
 from __future__ import annotations
@@ -26,16 +27,19 @@ _TRIES: Final = 5
 _EVERY_S: Final = 1.0
 _STARTS_WITHIN_S: Final = 10.0
 _ENDS_WITHIN_S: Final = 5.0
+# What a process that is not stopped does sooner.
+_LATE_S: Final = 2.0
 
 
 @contextmanager
-def paused(context: JobContext, why: str = "no agent runs") -> Iterator[None]:
+def paused(context: JobContext, most_s: float, why: str = "no agent runs") -> Iterator[None]:
     """Pause the VM for the block; it goes on after it, whatever happens.
 
     A VM that was paused before stays so.
 
     Args:
         context: the copy's collaborators.
+        most_s: for how long, in seconds: it goes on soon after that, also if we are stopped.
         why: why it is paused, as a clause.
 
     Raises:
@@ -47,11 +51,12 @@ def paused(context: JobContext, why: str = "no agent runs") -> Iterator[None]:
         context.reporter.note(Level.INFO, "the VM is paused already, and stays so")
         yield
         return
-    with _Guard(context) as guard:
+    with _Guard(context, most_s + _LATE_S) as guard:
         context.reporter.note(Level.INFO, f"{why}: the VM is paused for the copy")
         guard.tell(pause_guard.ARMED)
         try:
             block.run("stop")
+            guard.check()
             yield
         finally:
             if _go_on(context, block):
@@ -59,10 +64,11 @@ def paused(context: JobContext, why: str = "no agent runs") -> Iterator[None]:
 
 
 class _Guard:
-    """The process that lets the VM go on if we are killed."""
+    """The process that lets the VM go on if we are killed, or stopped for too long."""
 
-    def __init__(self, context: JobContext) -> None:
+    def __init__(self, context: JobContext, most_s: float) -> None:
         self._context = context
+        self._most_s = most_s
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> _Guard:
@@ -72,7 +78,7 @@ class _Guard:
         served_by = 0 if process is None or vm.monitor_peer is not None else process.pid
         try:
             self._process = subprocess.Popen(
-                [*program, str(vm.monitor.path), str(served_by)],
+                [*program, str(vm.monitor.path), str(served_by), f"{self._most_s:.3f}"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -95,6 +101,15 @@ class _Guard:
             with suppress(OSError):
                 self._process.stdin.write(word)
                 self._process.stdin.flush()
+
+    def check(self) -> None:
+        """Make sure that it stands by still: we may have been stopped before the VM was paused.
+
+        Raises:
+            JobFailed: it does not.
+        """
+        if self._process is not None and self._process.poll() is not None:
+            raise JobFailed("nobody stands by any more to let the VM go on: it was not copied")
 
     def __exit__(self, *_: object) -> None:
         if self._process is None:

@@ -1,13 +1,16 @@
-"""The process that lets a paused VM go on if the frostwatch that paused it dies.
+"""The process that lets a paused VM go on if the frostwatch that paused it dies, or is stopped.
 
-It is run as a program of its own, on the standard library alone: ``pause_guard.py SOCKET PID``. Its
-standard input tells it what to do: ``armed`` before the VM is paused, ``done`` once it goes on
-again. The end of the input between both means that nobody else lets the VM go on.
+It is run as a program of its own, on the standard library alone: ``pause_guard.py SOCKET PID
+SECONDS``. Its standard input tells it what to do: ``armed`` before the VM is paused, ``done`` once
+it goes on again. The end of the input between both, or nothing for so many seconds, means that
+nobody else lets the VM go on.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import select
 import signal
 import socket
 import struct
@@ -24,12 +27,13 @@ EVERY_S: Final = 0.25
 TIMEOUT_S: Final = 5.0
 
 
-def main(path: str, pid: int) -> int:
-    """Wait for the end of the input; resume the VM unless it goes on already.
+def main(path: str, pid: int, most_s: float) -> int:
+    """Wait for what is said; resume the VM unless it goes on already.
 
     Args:
         path: the monitor's socket.
         pid: the VM's process; 0 if it is not known.
+        most_s: for how long it may be paused, in seconds.
 
     Returns:
         The exit code: 0 if the VM is not paused any more.
@@ -38,8 +42,7 @@ def main(path: str, pid: int) -> int:
         signal.signal(number, signal.SIG_IGN)
     sys.stdout.write(READY)
     sys.stdout.flush()
-    said = sys.stdin.read()  # returns at the end of the input
-    if ARMED not in said or DONE in said:
+    if not _is_needed(most_s):
         return 0
     until = time.monotonic() + TRIES_FOR_S
     while time.monotonic() < until:
@@ -50,6 +53,22 @@ def main(path: str, pid: int) -> int:
             pass  # it serves another client, or is busy
         time.sleep(EVERY_S)
     return 1
+
+
+def _is_needed(most_s: float) -> bool:
+    """Wait until nobody else lets the VM go on; return False once somebody has, or will."""
+    said, until = "", None
+    while DONE not in said:
+        left = None if until is None else max(0.0, until - time.monotonic())
+        if not select.select([sys.stdin], [], [], left)[0]:
+            return True
+        more = os.read(sys.stdin.fileno(), 64)
+        if not more:
+            return ARMED in said
+        said += more.decode("ascii", "replace")
+        if until is None and ARMED in said:
+            until = time.monotonic() + most_s
+    return False
 
 
 def resume(path: str, pid: int) -> bool:
@@ -94,4 +113,4 @@ def _ask(stream: Any, command: str) -> Any:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], int(sys.argv[2])))
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3])))

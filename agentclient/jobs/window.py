@@ -97,8 +97,10 @@ class CopyWindow:
 
     @property
     def left_s(self) -> float:
-        """Seconds until the window ends on its own; without a freeze, as long as it would be."""
+        """Seconds until the window ends on its own; without one, as long as it would be."""
         hold = self._request.schedule.hold_s
+        if self.paused and self.frozen_at is not None:
+            return max(0.0, self.frozen_at + hold - time.monotonic())
         if self.freeze is None or self.freeze.hold_ends_at is None or self._is_over:
             return hold
         return max(0.0, self.freeze.hold_ends_at - time.monotonic())
@@ -167,7 +169,7 @@ class CopyWindow:
         self._context.control.check()
         if self._policy is FreezePolicy.SUSPEND and _has_no_agent(self.outcome):
             self.freeze = None
-            with paused(self._context):
+            with paused(self._context, self._request.schedule.hold_s):
                 self.paused = True
                 self._now_frozen()
                 yield

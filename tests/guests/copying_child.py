@@ -1,6 +1,7 @@
-"""Makes a copy in a process of its own, which tests kill: VM FOLDER POLICY LIMIT SECONDS.
+"""Makes a copy in a process of its own, which tests kill: VM FOLDER POLICY LIMIT SECONDS HOLD.
 
-It prints each stage. SECONDS is how long its copy takes in the window.
+It prints each stage. SECONDS is how long its copy takes in the window, and HOLD how long that is
+open at the most.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from agentclient.jobs.backup import BackupJob
 from agentclient.jobs.request import BackupRequest
 from agentclient.model.events import Event, JobEnded, StageBegan
 from agentclient.model.job import FreezePolicy
-from tests.guests.copy_window import LONG_WINDOW
+from agentclient.model.request import FreezeRequest, Schedule
 
 
 def tell(event: Event) -> None:
@@ -37,7 +38,7 @@ class SlowBackup(BackupJob):
         time.sleep(self.seconds)
 
 
-def main(vm: str, folder: str, policy: str, limit: int, seconds: float = 0.0) -> None:
+def main(vm: str, folder: str, policy: str, limit: int, seconds: float, hold_s: float) -> None:
     """Make the copy."""
     SlowBackup.seconds = seconds
     request = BackupRequest(
@@ -45,7 +46,7 @@ def main(vm: str, folder: str, policy: str, limit: int, seconds: float = 0.0) ->
         disks=("a",),
         policy=FreezePolicy(policy),
         fleece="off",
-        freeze=LONG_WINDOW,
+        freeze=FreezeRequest(schedule=Schedule(hold_s=hold_s)),
     )
     with Engine([vm], named_only=True) as engine:
         found = engine.find_one(vm.split(",", maxsplit=1)[0].removeprefix("name="))
@@ -53,5 +54,5 @@ def main(vm: str, folder: str, policy: str, limit: int, seconds: float = 0.0) ->
 
 
 if __name__ == "__main__":
-    named, target, rule, bytes_a_second, window_s = sys.argv[1:]
-    main(named, target, rule, int(bytes_a_second), float(window_s))
+    named, target, rule, bytes_a_second, taken_in_s, held_for_s = sys.argv[1:]
+    main(named, target, rule, int(bytes_a_second), float(taken_in_s), float(held_for_s))

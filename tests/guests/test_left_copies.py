@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,16 +15,23 @@ from agentclient import Engine
 from agentclient.jobs.left import LeftCopy
 from tests.guests.command import Frostwatch
 from tests.guests.conftest import Boot
+from tests.guests.copy_window import LONG_WINDOW
 from tests.guests.lab import Guest
 from tests.guests.lab.shell import wait_until
 
 
 @contextmanager
 def _copying(
-    guest: Guest, folder: Path, *, policy: str = "require", limit: int = 1, seconds: float = 0
+    guest: Guest,
+    folder: Path,
+    *,
+    policy: str = "require",
+    limit: int = 1,
+    seconds: float = 0,
+    hold_s: float = LONG_WINDOW.schedule.hold_s,
 ) -> Iterator[subprocess.Popen[str]]:
     """Make a copy of disk a in a process of its own."""
-    arguments = [guest.vm_argument, str(folder), policy, str(limit), str(seconds)]
+    arguments = [guest.vm_argument, str(folder), policy, str(limit), str(seconds), str(hold_s)]
     child = subprocess.Popen(
         [sys.executable, "-m", "tests.guests.copying_child", *arguments],
         stdout=subprocess.PIPE,
@@ -136,6 +144,22 @@ def test_a_vm_that_was_paused_for_a_copy_goes_on_when_frostwatch_is_killed(
         child.kill()
         child.wait()
         wait_until(lambda: guest.status() == "running", 60, "it goes on")
+
+
+def test_a_vm_that_was_paused_for_a_copy_goes_on_when_frostwatch_is_stopped(
+    boot: Boot, tmp_path: Path
+) -> None:
+    guest = boot(autostart=False)
+    with _copying(guest, tmp_path, policy="suspend", limit=0, seconds=1, hold_s=5) as child:
+        _wait_for(child, "in the window")
+        child.send_signal(signal.SIGSTOP)
+        assert guest.status() == "paused"
+        wait_until(lambda: guest.status() == "running", 60, "it goes on")
+        child.send_signal(signal.SIGCONT)
+        out, _ = child.communicate(timeout=60)
+    assert "somebody has resumed the VM before the copy could be taken" in out
+    assert "crash-consistent" in out
+    assert guest.status() == "running"
 
 
 def test_a_vm_without_an_agent_is_paused_for_the_copy_and_goes_on(

@@ -14,7 +14,7 @@ from agentclient.jobs.errors import JobCancelled, JobFailed, JobRefused
 from agentclient.jobs.mirror import MirrorRequest
 from agentclient.jobs.request import BackupRequest, CopyRequest
 from agentclient.jobs.snapshots.create import SnapshotRequest
-from agentclient.jobs.window import CopyWindow
+from agentclient.jobs.window import DEFAULT_HOLD_S, CopyWindow
 from agentclient.model.errors import BadInput
 from agentclient.model.job import Consistency, FreezePolicy, JobRefusal
 from agentclient.model.outcome import FileSystem, Outcome
@@ -219,6 +219,32 @@ def test_a_vm_that_somebody_resumes_is_copied_if_its_disks_are_of_one_moment(
     assert window.why == "somebody has resumed the VM before the copy could be taken"
 
 
+def test_a_vm_is_paused_for_no_longer_than_a_window(
+    harness: CopyHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _no_guard(monkeypatch)
+    harness.freeze = lambda: FakeFreeze(None, NO_AGENT)
+    window = CopyWindow(harness.context(), SUSPEND)
+    with window.open():
+        first = window.left_s
+        time.sleep(0.02)
+        assert window.left_s < first <= DEFAULT_HOLD_S
+
+
+def test_a_vm_is_not_copied_if_nobody_stands_by_any_more(
+    harness: CopyHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ended(_NoGuard):
+        def check(self) -> None:
+            raise JobFailed("nobody stands by any more")
+
+    monkeypatch.setattr(pause, "_Guard", Ended)
+    harness.freeze = lambda: FakeFreeze(None, NO_AGENT)
+    with pytest.raises(JobFailed, match="nobody stands by"):
+        _fail_in(CopyWindow(harness.context(), SUSPEND), lambda: False)
+    assert harness.qemu.running
+
+
 def test_a_vm_that_was_paused_before_stays_so(harness: CopyHarness) -> None:
     harness.freeze = lambda: FakeFreeze(None, NO_AGENT)
     harness.qemu.running = False
@@ -306,6 +332,9 @@ class _NoGuard:
         pass
 
     def tell(self, word: str) -> None:
+        pass
+
+    def check(self) -> None:
         pass
 
 

@@ -13,6 +13,7 @@ import pytest
 from agentclient.jobs import follow
 from agentclient.jobs import mirror as mirror_module
 from agentclient.jobs.mirror import MirrorJob, MirrorRequest
+from agentclient.jobs.window import DEFAULT_HOLD_S
 from agentclient.model.job import (
     Consistency,
     FreezePolicy,
@@ -395,7 +396,8 @@ def _watch_pauses(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     states: list[str] = []
 
     @contextmanager
-    def paused(context: object, why: str) -> Iterator[None]:
+    def paused(context: object, most_s: float, why: str) -> Iterator[None]:
+        assert 0 < most_s <= DEFAULT_HOLD_S
         states.append(why)
         yield
         ended = [job for job in scene.qemu.jobs.values() if job.status == "concluded"]
