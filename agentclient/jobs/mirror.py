@@ -27,7 +27,7 @@ from agentclient.jobs.file_copy import FileCopyJob
 from agentclient.jobs.follow import Follower, Jobs, raise_failed
 from agentclient.jobs.manifest import MIRROR
 from agentclient.jobs.mirror_watch import FreezeWatch, MirrorWatch, backlog
-from agentclient.jobs.pause import paused
+from agentclient.jobs.pause import paused, runs
 from agentclient.jobs.request import CopyRequest
 from agentclient.jobs.targets import THIN, UNFLUSHED, Target, Targets
 from agentclient.model.job import FreezePolicy, JobKind, JobRefusal, JobStage
@@ -303,9 +303,16 @@ class MirrorJob(FileCopyJob):
             self.needs_window = True
             yield
             return
+        assert self._block is not None, "it was prepared"
         why = "several disks have to be of one moment"
         with paused(self.context, self.window.left_s, why):
             yield
+            if runs(self._block):
+                raise JobFailed(
+                    "somebody has resumed the VM before all disks were complete, so that they are "
+                    "not of one moment",
+                    "begin again",
+                )
 
     def _end_all(self, block: BlockLayer) -> None:
         """End all jobs as copies: QEMU ends each once nothing is left to copy, and not before."""

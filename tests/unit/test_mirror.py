@@ -392,7 +392,19 @@ def test_with_prefer_and_no_agent_several_disks_are_of_one_moment(
     assert states[-1] == "goes on"
 
 
-def _watch_pauses(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def test_where_somebody_resumes_the_vm_in_between_its_disks_are_not_of_one_moment(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _watch_pauses(scene, monkeypatch, resumed=True)
+    outcome = run(scene, policy=FreezePolicy.NEVER)
+    assert outcome.result is JobResult.FAILED
+    assert "somebody has resumed the VM" in outcome.reason
+    assert nothing_is_left(scene)
+
+
+def _watch_pauses(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, *, resumed: bool = False
+) -> list[str]:
     states: list[str] = []
 
     @contextmanager
@@ -405,6 +417,7 @@ def _watch_pauses(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         states.append("goes on")
 
     monkeypatch.setattr(mirror_module, "paused", paused)
+    monkeypatch.setattr(mirror_module, "runs", lambda _: resumed)
     return states
 
 
