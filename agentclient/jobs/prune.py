@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +21,7 @@ BUILT_ON: Final = "what is kept builds on it"
 RECORDS: Final = "its disks record since then: the next incremental backup builds on it"
 BEGUN: Final = "a copy that runs, or was never completed, may build on it"
 UNREAD: Final = "a copy beside it can't be read, and may build on it"
+GAP: Final = "a broken copy of its chain may build on it: what is between them is not there"
 TO_COME: Final = "by its time it was taken later than now: a clock is wrong, or was"
 LATER: Final = "which copies are the newest is not known: one has a time that is to come"
 _EARLY: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -79,38 +80,48 @@ def decide(home: Home, keep: int) -> list[Decision]:
         home: its folder.
         keep: how many complete copies stay, the newest.
     """
-    kept: dict[Path, str] = {}
-    wrong: dict[Path, str] = {}
-    copies = {copy.backup.folder: copy for copy in home.copies}
+    wrong = {one.backup.folder: one.problem or "" for one in home.copies if not one.complete}
     ages = _ages(home.copies)
     whole = [one for one in home.copies if one.complete]
     whole.sort(key=lambda one: ages[one.backup.folder], reverse=True)
     to_come = [one for one in whole if ages[one.backup.folder][0] > _now() + _CLOCKS_DIFFER]
-    for one in whole[:keep]:
-        kept[one.backup.folder] = NEWEST
-    for one in home.copies:
-        if not one.complete:
-            wrong[one.backup.folder] = one.problem or ""
-    recorded = next((one for one in whole if _records(one.backup.manifest)), None)
-    if recorded is not None:
-        kept.setdefault(recorded.backup.folder, RECORDS)
-    chains = {one.backup.begun.chain for one in home.copies if one.backup.begun is not None}
-    for one in whole:
-        manifest = one.backup.manifest
-        if manifest is not None and manifest.chain in chains:
-            kept.setdefault(one.backup.folder, BEGUN)
-    if any(one.backup.unreadable for one in home.copies):
-        for one in whole:
-            kept.setdefault(one.backup.folder, UNREAD)
-    if to_come:
-        for one in whole:
-            kept.setdefault(one.backup.folder, LATER)
-        for one in to_come:
-            kept[one.backup.folder] = TO_COME
+    kept = {one.backup.folder: NEWEST for one in whole[:keep]}
+    kept |= {one.backup.folder: TO_COME for one in to_come}
+    for one, why in _further(home.copies, whole, any_to_come=bool(to_come)):
+        kept.setdefault(one.backup.folder, why)
+    copies = {copy.backup.folder: copy for copy in home.copies}
     for folder in _below([*kept, *wrong], copies):
         kept.setdefault(folder, BUILT_ON)
     ordered = [*whole, *(one for one in home.copies if not one.complete)]
     return [_decision(one, kept, wrong) for one in ordered]
+
+
+def _further(
+    copies: Sequence[Listed], whole: Sequence[Listed], *, any_to_come: bool
+) -> Iterator[tuple[Listed, str]]:
+    """Return which complete copies stay though they are not the newest, and why.
+
+    Args:
+        copies: all copies of one VM.
+        whole: the complete ones, the newest first.
+        any_to_come: one of them has a time that is to come.
+    """
+    recorded = next((one for one in whole if _records(one.backup.manifest)), None)
+    if recorded is not None:
+        yield recorded, RECORDS
+    begun = {one.backup.begun.chain for one in copies if one.backup.begun is not None}
+    gaps = _chains_with_gaps(copies)
+    unread = any(one.backup.unreadable for one in copies)
+    for one in whole:
+        chain = one.backup.manifest.chain if one.backup.manifest is not None else ""
+        if chain in begun:
+            yield one, BEGUN
+        if unread:
+            yield one, UNREAD
+        if any_to_come:
+            yield one, LATER
+        if chain in gaps:
+            yield one, GAP
 
 
 def delete(copy: Listed) -> None:
@@ -166,6 +177,23 @@ def _below(folders: Iterable[Path], copies: dict[Path, Listed]) -> set[Path]:
         if below not in found:
             found.add(below)
             rest.append(below)
+    return found
+
+
+def _chains_with_gaps(every: Sequence[Listed]) -> set[str]:
+    """Return the chains of which a copy builds on one that is not there, or can't be read.
+
+    What that one builds on is not known then; it may come back.
+    """
+    found = set()
+    copies = {one.backup.folder: one for one in every}
+    for one in every:
+        manifest = one.backup.manifest
+        if manifest is None or manifest.parent is None:
+            continue
+        below = copies.get(one.backup.folder.parent / manifest.parent.folder)
+        if below is None or below.backup.manifest is None:
+            found.add(manifest.chain)
     return found
 
 

@@ -134,6 +134,23 @@ def test_what_is_broken_is_left_and_counts_for_none(archive: Archive) -> None:
     assert "a.qcow2 can't be opened" in kept[last.name]
 
 
+def test_what_one_builds_on_through_a_gap_stays(archive: Archive, tmp_path: Path) -> None:
+    full = archive.add()
+    branch = archive.add(full)
+    second = archive.add(full)
+    third = archive.add(second)
+    other, last = archive.add(), archive.add()
+    second.rename(tmp_path / "away")  # and it may come back
+    gone, kept = decided(archive, 1)
+    assert gone == {other.name}
+    assert kept[full.name] == kept[branch.name] == prune.GAP
+    assert "its chain is broken" in kept[third.name]
+    assert kept[last.name] == prune.NEWEST
+    (tmp_path / "away").rename(second)
+    (third / "a.qcow2").unlink()  # nothing is missing between them
+    assert decided(archive, 1)[0] == {other.name, branch.name}
+
+
 def test_beside_what_cannot_be_read_nothing_is_deleted(archive: Archive) -> None:
     first, second = archive.add(), archive.add()
     (archive.add() / "manifest.json").write_text('{"kind": "frostwatch-backup", "schema": 2}')
