@@ -44,6 +44,7 @@ class BackupJob(ChainedBackup):
         self._places: Targets | None = None
         self._fleece: Fleece | None = None
         self._from_fleece = False
+        self._left_of_places: list[str] = []
 
     def prepare(self) -> None:
         """Choose the disks, find what to build on, and make the folder and its files."""
@@ -256,10 +257,14 @@ class BackupJob(ChainedBackup):
         self.taken = self.context.wall()
 
     def _end_fleece(self) -> list[str]:
-        """Take the filters out, and delete what they have kept."""
+        """Take the filters out, and delete what they have kept.
+
+        Returns:
+            What is left, each as a clause; also of what was deleted before, as far as it could be.
+        """
         left = []
         if self._fleece is not None and not self.context.access.is_gone():
             left += self._fleece.take_out()
         if self._places is not None:
-            left += self._places.remove()
-        return left
+            self._left_of_places += self._places.remove()
+        return left + self._left_of_places

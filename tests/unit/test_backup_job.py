@@ -15,9 +15,10 @@ from agentclient.jobs import targets
 from agentclient.jobs.archive import Begun, safe_name, write_begun
 from agentclient.jobs.backup import BackupJob
 from agentclient.jobs.chain import PREFIX
+from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.fleece import is_place, take_out_left
 from agentclient.jobs.request import BackupRequest
-from agentclient.jobs.targets import Target
+from agentclient.jobs.targets import Target, Targets
 from agentclient.model.job import (
     Consistency,
     FreezePolicy,
@@ -473,6 +474,25 @@ def test_with_a_fleece_the_window_holds_the_filters_alone(maker: Maker, tmp_path
     assert list(fleece.iterdir()) == []
     assert maker.qemu.nodes == {}
     assert not any(maker.qemu.above.values())
+
+
+def test_what_is_left_of_a_fleece_is_named_also_where_the_copy_fails_after_it(
+    maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove, left = Targets.remove, "the incomplete file a.fleece, which was moved to /b/a.fleece"
+
+    def removed(of: Targets, *given: Any) -> list[str]:
+        found = [left] if any(one.path.suffix == ".fleece" for one in of.made) else []
+        return remove(of, *given) + found
+
+    def fails(*_: object) -> None:
+        raise JobFailed("the storage did not take the copy")
+
+    monkeypatch.setattr(Targets, "remove", removed)
+    monkeypatch.setattr(Targets, "sync", fails)
+    outcome = maker.make(fleece="auto")
+    assert outcome.result is JobResult.FAILED
+    assert outcome.left == (left,)
 
 
 def test_where_there_can_be_no_filter_it_is_told_and_copied(maker: Maker) -> None:
