@@ -294,6 +294,9 @@ def new_file(path: Path, size: int, process: Process | None) -> Inode:
         JobRefused: it exists, or can't be made or given away.
     """
     shown = printable(path, 300)
+    if not _is_text(path):
+        why = f"the name {shown} is no UTF-8, so that QEMU can't be told of it"
+        raise JobRefused(JobRefusal.TARGET, why, "name another folder")
     try:
         handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _MODE)
     except FileExistsError:
@@ -321,6 +324,14 @@ def new_file(path: Path, size: int, process: Process | None) -> Inode:
     finally:
         os.close(handle)
     return found.st_dev, found.st_ino
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _moved(targets: Sequence[Target], process: Process | None) -> dict[Target, str | None]:

@@ -56,6 +56,18 @@ def test_what_exists_is_refused_and_stays(targets: Targets, tmp_path: Path) -> N
     assert (tmp_path / "a").read_text() == "precious"
 
 
+def test_a_name_that_no_monitor_can_be_told_is_refused_at_once(
+    qemu: FakeQemu, targets: Targets, tmp_path: Path
+) -> None:
+    folder = tmp_path / os.fsdecode(b"\xff")
+    folder.mkdir()
+    with pytest.raises(JobRefused, match="is no UTF-8") as caught:
+        targets.make(folder / "a", "qcow2", MIB)
+    assert caught.value.refusal is JobRefusal.TARGET
+    assert qemu.asked == []
+    assert list(folder.iterdir()) == []
+
+
 def test_a_link_to_nothing_is_not_followed(targets: Targets, tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(JobRefused):
