@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -97,12 +97,15 @@ class Claim:
                 return
             time.sleep(_RANDOM.uniform(0.0, _APART_S))
 
-    def check(self, chosen: Iterable[Disk], within_s: float) -> None:
+    def check(self, chosen: Iterable[Disk], within_s: float) -> Sequence[Disk]:
         """Make sure once more that nobody else is at work on the disks, and that they are the same.
 
         Args:
             chosen: the disks, as they were.
             within_s: how long the answer may take, in seconds.
+
+        Returns:
+            All disks that the VM has now.
 
         Raises:
             JobRefused: somebody else is at work on the VM.
@@ -117,6 +120,7 @@ class Claim:
                     "somebody has exchanged it, or has taken a snapshot of it",
                     "see who is at work on the VM, and begin again",
                 )
+        return seen.disks
 
     def mark_unended(self) -> None:
         """Have other frostwatches see that the copy was stopped, and that QEMU can't end it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -10,7 +10,7 @@ from typing import Final
 from agentclient.access.host.process import PROC
 from agentclient.jobs.block import BlockLayer
 from agentclient.jobs.disk_port import DiskPort
-from agentclient.jobs.errors import JobRefused
+from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.model.job import JobRefusal
 from agentclient.model.text import printable
 from agentclient.model.vm import Process
@@ -35,13 +35,33 @@ def choose_disks(port: DiskPort, names: Sequence[str]) -> tuple[Disk, ...]:
     if names:
         chosen = tuple(dict.fromkeys(_named(port, found, name) for name in names))
     else:
-        chosen = tuple(one for one in found if not (one.empty or one.read_only or one.removable))
+        chosen = tuple(one for one in found if one.is_written)
     if not chosen:
         raise JobRefused(JobRefusal.NO_DISK, "the VM has no disk that it can write to")
     for disk in chosen:
         check_disk(disk)
     _check_devices(port, chosen)
     return chosen
+
+
+def check_none_new(found: Iterable[Disk], chosen: Iterable[Disk]) -> None:
+    """Make sure that a copy of all disks leaves none out that came after they were chosen.
+
+    Args:
+        found: the VM's disks now.
+        chosen: the disks that are copied.
+
+    Raises:
+        JobFailed: one has come.
+    """
+    known = {one.place for one in chosen}
+    for disk in found:
+        if disk.is_written and disk.place not in known:
+            raise JobFailed(
+                f"the VM has a disk {printable(disk.name, 60)} that it had not when all were "
+                "chosen: the copy would lack it",
+                "begin again, or name the disks to copy with --disk",
+            )
 
 
 def check_commands(block: BlockLayer, *names: str) -> None:

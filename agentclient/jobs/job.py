@@ -11,6 +11,7 @@ from agentclient.jobs.cancel import cancel_jobs
 from agentclient.jobs.claim import Claim
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.disk_port import DiskPort
+from agentclient.jobs.disks import check_none_new
 from agentclient.jobs.errors import JobCancelled, JobFailed, JobRefused
 from agentclient.jobs.follow import JobLost
 from agentclient.jobs.job_handle import JobHandle
@@ -240,10 +241,19 @@ class CopyJob(JobHandle, ABC):
 
         Raises:
             JobRefused: somebody has.
-            JobFailed: a disk has another image, or the monitor does not answer.
+            JobFailed: a disk has another image, one has come that would be missing, or the monitor
+                does not answer.
         """
-        if self._claim is not None:
-            self._claim.check(self.chosen, self.window.left_s)
+        if self._claim is None:
+            return
+        found = self._claim.check(self.chosen, self.window.left_s)
+        if self.takes_all and self.chosen:
+            check_none_new(found, self.chosen)
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether it is to have all disks that the guest can write to."""
+        return not self.request.disks
 
     # -- shared ----------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from agentclient.jobs.block import BlockLayer
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.copy_files import FileCopy, Ids
 from agentclient.jobs.copy_place import room_for_mirror
+from agentclient.jobs.disks import check_none_new
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.file_copy import FileCopyJob
 from agentclient.jobs.follow import Follower, Jobs, raise_failed
@@ -182,7 +183,13 @@ class MirrorJob(FileCopyJob):
         return {**super()._copied_bytes(), **self._copied}
 
     def check_alone(self) -> None:
-        """Do nothing: its jobs have kept others off its disks since they began."""
+        """Make sure before the window that no disk has come that would be missing.
+
+        Its jobs have kept others off its disks since they began.
+        """
+        assert self._block is not None, "it was prepared"
+        if self.takes_all and not self.window.is_frozen:
+            check_none_new(self._block.disks(), self.chosen)
 
     # -- before the window ---------------------------------------------------------------
 

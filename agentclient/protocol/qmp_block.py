@@ -140,6 +140,17 @@ class Disk(NamedTuple):
         return self.device or self.node
 
     @property
+    def is_written(self) -> bool:
+        """Whether the guest can write to it, and it has no medium that is changed."""
+        return not (self.empty or self.read_only or self.removable)
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """What tells it from the VM's other disks, whatever image it has."""
+        known = self.device or self.qdev
+        return self.device, self.qdev, "" if known else self.node
+
+    @property
     def names(self) -> frozenset[str]:
         """All names that a person may use for it; that of its node is another disk's later on."""
         return frozenset(

@@ -19,8 +19,8 @@ from agentclient.model.events import Event, StageBegan
 from agentclient.model.job import JobOutcome, JobRefusal, JobResult, JobStage
 from agentclient.model.vm import Process
 from agentclient.protocol.job_names import CLAIM, JobId, is_claim
-from tests.unit.copy_harness import CopyHarness
-from tests.unit.fake_qemu import FakeJob
+from tests.unit.copy_harness import CopyHarness, FakeFreeze
+from tests.unit.fake_qemu import MIB, FakeJob
 
 # It has this process, which runs; and one that no system has.
 RUNS = JobId("mirror", this_process(), "abcdef01").node(CLAIM)
@@ -49,6 +49,41 @@ def test_a_copy_claims_the_disks_as_long_as_it_takes(harness: CopyHarness, tmp_p
     assert _backup(harness, tmp_path).ok
     assert set(seen) == {1}
     assert harness.qemu.nodes == {}
+
+
+@pytest.mark.parametrize("names", [(), ("a", "b")])
+def test_a_disk_that_comes_before_the_copy_is_taken_is_not_left_out(
+    harness: CopyHarness, tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    begin = harness.freeze
+
+    def freeze() -> FakeFreeze:
+        harness.qemu.drives["new"] = MIB
+        return begin()
+
+    harness.freeze = freeze
+    outcome = _backup(harness, tmp_path, disks=names)
+    if names:
+        assert outcome.ok
+        return
+    assert outcome.result is JobResult.FAILED
+    assert "the VM has a disk new that it had not" in outcome.reason
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("more", [{"removable": True}, {"inserted": {"ro": True}}])
+def test_a_medium_that_comes_is_none_of_them(
+    harness: CopyHarness, tmp_path: Path, more: dict[str, Any]
+) -> None:
+    begin = harness.freeze
+
+    def freeze() -> FakeFreeze:
+        harness.qemu.drives["cd"] = MIB
+        harness.qemu.more_of_drive["cd"] = more
+        return begin()
+
+    harness.freeze = freeze
+    assert _backup(harness, tmp_path).ok
 
 
 def test_while_another_one_claims_them_nothing_is_begun(

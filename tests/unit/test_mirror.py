@@ -402,6 +402,17 @@ def test_where_somebody_resumes_the_vm_in_between_its_disks_are_not_of_one_momen
     assert nothing_is_left(scene)
 
 
+def test_a_disk_that_comes_while_they_are_kept_equal_is_not_left_out(scene: Scene) -> None:
+    job = mirror(scene, wait=True)
+    scene.clock.after(60.0, lambda: scene.qemu.sizes.update(new=MIB))
+    scene.clock.after(70.0, job.complete_now)
+    outcome = job.run()
+    assert outcome.result is JobResult.FAILED
+    assert "the VM has a disk new that it had not" in outcome.reason
+    assert not scene.frozen
+    assert nothing_is_left(scene)
+
+
 def _watch_pauses(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, *, resumed: bool = False
 ) -> list[str]:

@@ -90,6 +90,11 @@ class SnapshotDeletion(CopyJob):
         self._folds: tuple[Fold, ...] = ()
         self.files: dict[str, Inode] = {}
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether it is about all disks: it is about those that have the snapshot."""
+        return False
+
     def work(self) -> list[str]:
         """Find the snapshot, and delete it."""
         self._stage(JobStage.PREPARING, f"looking for the snapshot {printable(self.wanted.name)}")

@@ -140,11 +140,7 @@ def _is_of(record: Record, name: str, holders: Sequence[_Part]) -> bool:
 
 def without_it(disks: Sequence[Disk], holders: Sequence[Disk]) -> tuple[str, ...]:
     """Return the names of the disks that the guest writes to and that are none of the holders."""
-    return tuple(
-        one.name
-        for one in disks
-        if one not in holders and not (one.empty or one.read_only or one.removable)
-    )
+    return tuple(one.name for one in disks if one not in holders and one.is_written)
 
 
 def reason_of(record: Record | None) -> str:
