@@ -16,6 +16,7 @@ from agentclient.jobs.snapshots import create
 from agentclient.jobs.snapshots.create import SnapshotRequest
 from agentclient.jobs.snapshots.deletion import DeletionRequest, SnapshotDeletion, files_of
 from agentclient.jobs.snapshots.external import ExternalSnapshot
+from agentclient.jobs.snapshots.fold import Fold
 from agentclient.jobs.snapshots.internal import InternalSnapshot
 from agentclient.model.disk_snapshot import SnapshotDisk
 from agentclient.model.job import Consistency, FreezePolicy, JobRefusal, JobResult
@@ -238,3 +239,22 @@ def test_an_overlay_that_its_qemu_does_not_write_to_is_not_deleted(tmp_path: Pat
     with theirs.open("rb"), ours.open("r+b"):
         found = files_of(parts, process_of(os.getpid()))
     assert found == {str(ours): inode(ours)}
+
+
+@pytest.mark.parametrize("folded", [True, False])
+def test_an_overlay_that_is_folded_back_and_not_deleted_is_named(
+    tmp_path: Path, *, folded: bool
+) -> None:
+    harness = SnapshotHarness()
+    overlay = tmp_path / "a.s1.qcow2"
+    overlay.touch()
+    harness.images.file = str(tmp_path / "{}.s1.qcow2")
+    port = harness.context().block()
+    job = SnapshotDeletion(harness.context(), DeletionRequest(name="s1", external=True))
+    job.chosen = port.disks()[:1]
+    job.parts = (SnapshotDisk("a", "/images/a.qcow2", str(overlay)),)
+    job._block, job._folds = port, (Fold("job", job.chosen[0], "base"),)
+    if folded:
+        harness.images.file = "/images/{}.qcow2"
+    words = f"the overlay {overlay}, of which nothing is needed any more"
+    assert job.undo() == ([words] if folded else [])

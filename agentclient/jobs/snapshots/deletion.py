@@ -196,7 +196,8 @@ class SnapshotDeletion(CopyJob):
     def undo(self) -> list[str]:
         """Cancel what folds back, and tell what is left of the snapshot."""
         if self._folds and self._block is not None:
-            return left_to_qemu(self.vm, self.end_jobs(self._block), [])
+            unended = self.end_jobs(self._block)
+            return left_to_qemu(self.vm, unended, []) if unended else self._used_no_more()
         if self._block is None or not self._begun:
             return []
         disks = disks_again(self._block, self.context)
@@ -221,6 +222,28 @@ class SnapshotDeletion(CopyJob):
         names = ", ".join(printable(one, 60) for one in self.deleted)
         reason = f"the snapshot {printable(self.wanted.name, 80)} is deleted on {names}"
         return self._outcome(JobResult.COMPLETE, reason, consistency=Consistency.NONE)
+
+    def _used_no_more(self) -> list[str]:
+        """Return the overlays that were folded back, and that are there still, each as a clause."""
+        assert self._block is not None, "it was prepared"
+        disks = disks_again(self._block, self.context)
+        if disks is None:
+            return []
+        used = {image.file for disk in disks for image in disk.chain} | {one.file for one in disks}
+        paths = [
+            Path(part.overlay)
+            for disk, part in zip(self.chosen, self.parts, strict=True)
+            if part.overlay is not None and disk.file not in used
+        ]
+        there = patiently(
+            JobControl(),
+            "looking at the overlays",
+            lambda: [path for path in paths if os.path.lexists(path)],
+        )
+        return [
+            f"the overlay {printable(path, 300)}, of which nothing is needed any more"
+            for path in there
+        ]
 
     def _is_on(self, disk: Disk) -> bool:
         return any(one.name == self.wanted.name for one in disk.snapshots)
