@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from agentclient.fleet.store import Fleet
 from agentclient.model.snapshot import LogLine
-from agentclient.model.states import Level
+from agentclient.model.states import Cause, Level
 from agentclient.model.vm import VmId
 from tests.console.console_session import LARGE, SMALL, ConsoleSession, console_session, qemu
 from tests.console.fakes import FakeOperations, StillClock
 from tests.console.fleets import HOSTILE_NAMES, fleet_of, lost, put, state_of
 from tests.console.guest_report import REPORT, past
 from tests.console.test_pages import written_by
+from tui.console.actions.take import command_of
 from tui.console.model.incident_report import (
     MOST_LINES,
     Incident,
@@ -96,6 +97,23 @@ async def test_an_error_a_command_and_a_log_are_copied(still: StillClock) -> Non
             "2025-09-09T12:00:00+00:00 error: lost: the agent was restarted",
         ]
         assert "in the clipboard, if this terminal takes it" in session.flat
+
+
+@pytest.mark.parametrize(
+    ("name", "cause", "command"),
+    [
+        ("mail.", Cause.AGENT_RESTARTED, "frostwatch freeze qemu:mail."),
+        ("a;b's", Cause.AGENT_RESTARTED, "frostwatch freeze 'qemu:a;b'\"'\"'s'"),
+        ("mail", Cause.UNKNOWN, "frostwatch doctor qemu:mail"),
+    ],
+)
+def test_a_command_is_the_vm_s_own_and_nothing_beside_it(
+    still: StillClock, name: str, cause: Cause, command: str
+) -> None:
+    """A name may end as a sentence does: without its last letter it is another VM's (P6)."""
+    fleet = fleet_of([name], still)
+    put(fleet, qemu(name), last=lost()._replace(cause=cause, next=None))
+    assert command_of(state_of(fleet, name)) == command
 
 
 async def test_what_there_is_not_can_not_be_taken(still: StillClock) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import re
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -16,6 +15,7 @@ from agentclient.late import load
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.explanation.present import present
 from agentclient.model.guest_report import GuestReport
+from agentclient.model.next_command import command_in
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import Level
 from tui.console.actions.context import ActionContext
@@ -36,9 +36,6 @@ from tui.shared.verdict import verdict_of
 
 # How long a report waits for the journal, in the thread that writes it.
 JOURNAL_S = 5.0
-
-# A command in a sentence: it goes on to what ends the clause.
-_COMMAND = re.compile(r"frostwatch (?:[^;'\"]|'[^']*'|\"[^\"]*\")*[^;,. ]")
 
 Say = Callable[[Level, str], None]
 
@@ -143,7 +140,7 @@ def outcome_text(state: VmState) -> str | None:
 def command_of(state: VmState) -> str | None:
     """Return the first command of the next step of a VM; None if none is needed."""
     steps = (one.do for one in present(state))
-    return next((found[0] for step in steps if (found := _COMMAND.search(step))), None)
+    return next((one for step in steps if (one := command_in(step, state.vm))), None)
 
 
 def _known(past: Future[VmHistory | None]) -> VmHistory | None:
