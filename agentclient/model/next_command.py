@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable
 from typing import Final
 
+from agentclient.model.shell_words import joined
 from agentclient.model.states import Transport
 from agentclient.model.vm import DRILL_SOURCE, EXPLICIT_SOURCE, Vm
 
@@ -18,7 +18,7 @@ def freeze_command(vm: Vm) -> str:
     if vm.source == DRILL_SOURCE:
         return "f in the drill's console"
     insist = ["--remote-hold"] if vm.far is not None else []
-    return shlex.join(["frostwatch", "freeze", *_spec(vm), *insist, str(vm.id)])
+    return joined(["frostwatch", "freeze", *_spec(vm), *insist, str(vm.id)])
 
 
 def thaw_command(vm: Vm, *, foreign: bool = False) -> str:
@@ -33,7 +33,7 @@ def thaw_command(vm: Vm, *, foreign: bool = False) -> str:
     if vm.source == DRILL_SOURCE:
         return "t in the drill's console; when that ends, its guests end with it"
     words = ["frostwatch", "thaw", *_spec(vm), *(["--foreign"] if foreign else []), str(vm.id)]
-    return shlex.join(words)
+    return joined(words)
 
 
 def thaw_commands(vms: Iterable[Vm]) -> str:
@@ -42,28 +42,28 @@ def thaw_commands(vms: Iterable[Vm]) -> str:
     if each[0].source == DRILL_SOURCE:
         return thaw_command(each[0])
     known = [word for vm in each for word in _spec(vm)]
-    return shlex.join(["frostwatch", "thaw", *known, *(str(vm.id) for vm in each)])
+    return joined(["frostwatch", "thaw", *known, *(str(vm.id) for vm in each)])
 
 
 def extend_command(vm: Vm) -> str:
     """Return the command that holds the window of `vm` for a minute more, whoever opened it."""
     if vm.source == DRILL_SOURCE:
         return "e in the drill's console"
-    return shlex.join(["frostwatch", "extend", *_spec(vm), "--by", "60", str(vm.id)])
+    return joined(["frostwatch", "extend", *_spec(vm), "--by", "60", str(vm.id)])
 
 
 def ladder_command(vm: Vm) -> str:
     """Return the command that shows the rescue ladder of `vm`, and asks rung by rung."""
     if vm.source == DRILL_SOURCE:
         return "R in the drill's console"
-    return shlex.join(["frostwatch", "rescue", *_spec(vm), str(vm.id)])
+    return joined(["frostwatch", "rescue", *_spec(vm), str(vm.id)])
 
 
 def doctor_command(vm: Vm) -> str:
     """Return the command that says what is seen of `vm`, and what to do about it."""
     if vm.source == DRILL_SOURCE:
         return "the log in the drill's console"
-    return shlex.join(["frostwatch", "doctor", *_spec(vm), str(vm.id)])
+    return joined(["frostwatch", "doctor", *_spec(vm), str(vm.id)])
 
 
 def command_in(step: str, vm: Vm) -> str | None:
@@ -109,14 +109,14 @@ def copy_command(vms: Iterable[Vm], verb: Iterable[str], options: Iterable[str])
     if each[0].source == DRILL_SOURCE:
         return "c in the drill's console"
     known = [word for vm in each for word in _spec(vm)]
-    return shlex.join(["frostwatch", *verb, *known, *(str(vm.id) for vm in each), *options])
+    return joined(["frostwatch", *verb, *known, *(str(vm.id) for vm in each), *options])
 
 
 def clear_command(vm: Vm) -> str:
     """Return the command that ends the copies of `vm` that a frostwatch has left in its QEMU."""
     if vm.source == DRILL_SOURCE:
         return "the drill's console: its guests end with it"
-    return shlex.join(["frostwatch", "jobs", "--clear", *_spec(vm), str(vm.id)])
+    return joined(["frostwatch", "jobs", "--clear", *_spec(vm), str(vm.id)])
 
 
 def rescue_command(vm: Vm, rung: str) -> str:
@@ -124,7 +124,7 @@ def rescue_command(vm: Vm, rung: str) -> str:
     if vm.source == DRILL_SOURCE:
         return f"R in the drill's console, and there: {rung}"
     words = ["frostwatch", "rescue", *_spec(vm), str(vm.id), "--rung", rung]
-    return shlex.join(words)
+    return joined(words)
 
 
 def _spec(vm: Vm) -> list[str]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from hypothesis import given
@@ -114,6 +116,37 @@ def test_a_command_is_the_vm_s_own_and_nothing_beside_it(
     fleet = fleet_of([name], still)
     put(fleet, qemu(name), last=lost()._replace(cause=cause, next=None))
     assert command_of(state_of(fleet, name)) == command
+
+
+async def test_a_picture_of_a_vm_of_any_name_is_a_picture(
+    still: StillClock, tmp_path: Path
+) -> None:
+    fleet = in_trouble(still, "a\x1b[2Jb\udcff")
+    async with console_session(fleet, still, size=LARGE) as session:
+        path = await saved(session, "6", tmp_path)
+        ElementTree.parse(path)
+
+
+async def test_what_is_copied_of_a_vm_of_any_name_runs_nothing_where_it_is_pasted(
+    still: StillClock,
+) -> None:
+    name = "a\nreboot\n\x1b[201~\x15reboot\r"
+    fleet = in_trouble(still, name)
+    async with console_session(fleet, still, size=LARGE) as session:
+        copied = written_by(session)
+        for keys in (["E", "y", "escape"], ["d", "2", "y", "escape"], ["i", "y", "escape"]):
+            await session.press(*keys)
+        for number in "123":
+            await session.press("w", number, "escape")
+    assert len(copied) == 6
+    for text in copied:
+        assert text.replace("\n", "").isprintable(), repr(text)
+        assert not any(line.startswith("reboot") for line in text.split("\n")), repr(text)
+    assert copied[4] == "frostwatch freeze $'qemu:a\\012reboot\\012\\033[201~\\025reboot\\015'"
+    words = subprocess.run(
+        ["bash", "-c", f'set -- {copied[4]}; printf %s "$3"'], capture_output=True, check=True
+    )
+    assert words.stdout.decode() == f"qemu:{name}"
 
 
 async def test_what_there_is_not_can_not_be_taken(still: StillClock) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import subprocess
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
@@ -48,6 +47,7 @@ from agentclient.model.states import (
     Stuck,
 )
 from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
+from tests.unit.shell_reader import read_words
 from tui.shared import glyphs
 from tui.shared.job_words import all_looks
 
@@ -162,7 +162,7 @@ def test_the_command_is_that_of_the_vms_own_manager(
 
 def test_the_monitor_is_greeted_before_it_is_asked() -> None:
     (one,) = by_hand([Hand.RUN_STATE], WEB)
-    words = shlex.split(one.command)
+    words = read_words(one.command)
     assert [json.loads(word)["execute"] for word in words[2:4]] == [
         "qmp_capabilities",
         "query-status",
@@ -173,7 +173,7 @@ def test_whatever_a_vm_is_called_its_command_stays_one_command() -> None:
     evil = "a b;rm -rf $(x)`y`'\"\n--all"
     for vm in (DOMAIN._replace(uuid=evil), DOMAIN._replace(uuid="--all")):
         (one,) = by_hand([Hand.THAW], vm)
-        words = shlex.split(one.command)
+        words = read_words(one.command)
         assert words[-1] == vm.uuid
         assert words[:4] == ["virsh", "-c", "qemu:///session", "domfsthaw"]
         assert words[4:] == ([evil] if vm.uuid == evil else ["--", "--all"])
@@ -183,7 +183,7 @@ def test_whatever_a_vm_is_called_its_command_stays_one_command() -> None:
 def test_socat_is_given_the_very_path(name: str) -> None:
     path = Path("/run") / name
     (one,) = by_hand([Hand.STATUS], WEB._replace(agent=AgentChannel(path)))
-    address = shlex.split(one.command)[-1]
+    address = read_words(one.command)[-1]
     plain = re.sub(r"""\\([\\,:!"'()\[\]{}])""", r"\1", address.removeprefix("UNIX-CONNECT:"))
     assert plain == str(path)
 

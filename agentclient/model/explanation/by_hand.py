@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from agentclient.model.explanation.entry import Hand
+from agentclient.model.shell_words import quoted
 from agentclient.model.vm import LIBVIRT_SOURCE, Vm
 
 
@@ -148,8 +148,8 @@ def _names_of(vm: Vm) -> _Names:
     if vm.source == LIBVIRT_SOURCE or vm.domain is not None:
         name = vm.domain or vm.uuid or vm.title or vm.name
         where = (vm.generation or "").partition("#")[0] if vm.source == LIBVIRT_SOURCE else ""
-        domain = shlex.quote(name) if not name.startswith("-") else f"-- {shlex.quote(name)}"
-        connect = f"-c {shlex.quote(where)} " if where else ""
+        domain = quoted(name) if not name.startswith("-") else f"-- {quoted(name)}"
+        connect = f"-c {quoted(where)} " if where else ""
         return _Names(Manager.LIBVIRT, f"{connect}\0{domain}", "", None, None)
     paths = [str(one.path) for one in (vm.monitor, vm.agent) if one is not None]
     numbers = [match["vmid"] for path in paths if (match := _PROXMOX.search(path)) is not None]
@@ -189,8 +189,8 @@ def _socat(lines: Iterable[str], socket: str, seconds: int) -> str:
     It ends so many seconds after the last byte. QEMU leaves a client that has said its last word,
     so that socat must not tell it of the end of its own input (`ignoreeof`).
     """
-    said = " ".join(shlex.quote(line) for line in lines)
-    where = shlex.quote(f"UNIX-CONNECT:{socket}")
+    said = " ".join(quoted(line) for line in lines)
+    where = quoted(f"UNIX-CONNECT:{socket}")
     return f"printf '%s\\n' {said} | socat -T{seconds} -,ignoreeof {where}"
 
 

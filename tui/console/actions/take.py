@@ -99,7 +99,10 @@ class TakePrompt:
 
                 self._save("the report", "incident", "md", state, written)
             case Take.PICTURE:
-                picture = self._context.app.export_screenshot(title=f"frostwatch: {state.id}")
+                title = (
+                    f"frostwatch: {safe(str(state.id), 120)}"  # an SVG takes no control character
+                )
+                picture = self._context.app.export_screenshot(title=title)
                 self._save("the picture", "screen", "svg", state, lambda _: picture)
 
     def _copy(self, title: str, text: str) -> None:

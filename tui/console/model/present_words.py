@@ -121,7 +121,7 @@ def paragraph(one: Present, vm: Vm, signs: Signs, *, roomy: bool = True) -> Iter
 def plain_text(one: Present, vm: Vm) -> str:
     """Return the same without signs and colours, to be copied."""
     said = one.explanation
-    lines = [f"{vm.id}: {said.word} ({said.topic}): {said.what}"]
+    lines = [f"{safe(str(vm.id), 400)}: {said.word} ({said.topic}): {said.what}"]
     for label, text in (("Here", one.seen), ("Known", said.known), ("Data", said.data)):
         lines += [f"{label}: {safe(text, MOST_TEXT)}"] if text else []
     lines += [f"Next: {safe(one.do, MOST_TEXT)}"] if one.do else []

@@ -206,4 +206,5 @@ class EventsPage(Page):
         """Copy the chosen line."""
         line = self._chosen
         if line is not None:
-            self.copy(f"{line.at:%Y-%m-%d %H:%M:%S} {line.vm}: {line.level}: {line.text}", "it")
+            vm = safe(str(line.vm), 400)  # it is pasted into a shell, perhaps
+            self.copy(f"{line.at:%Y-%m-%d %H:%M:%S} {vm}: {line.level}: {line.text}", "it")

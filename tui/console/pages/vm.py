@@ -262,7 +262,7 @@ class VmPage(Page):
         )
 
     def _plain(self) -> Iterator[str]:
-        yield str(self._state.id)
+        yield safe(str(self._state.id), 400)
         if self.tab == LOG:
             for entry in self.shared.fleet.log_since(self._state.id):
                 yield f"{entry.at:%Y-%m-%d %H:%M:%S} {entry.level}: {entry.text}"
