@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from agentclient.journal.held_by_others import held_guest
-from agentclient.journal.rows import from_identity
+from agentclient.journal.rows import UNREADABLE, from_identity
 from agentclient.journal.storage.jobs import Query
 from agentclient.journal.window_row import WindowRow, windows_in
 from agentclient.journal.writer import PATIENCE_S
@@ -132,7 +132,7 @@ def happened_since(since: datetime) -> Query[Handover]:
 def _held(rows: Rows) -> tuple[HeldNow, ...]:
     found = []
     for row in rows:
-        with suppress(ValueError, TypeError, KeyError):  # what can't be read is not known
+        with suppress(*UNREADABLE):  # what can't be read is not known
             guest = held_guest(row) if row["pid"] != os.getpid() else None
             if guest is not None:
                 found.append(HeldNow(from_identity(row["name"]), guest.by))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from agentclient.journal.clock import since_boot
 from agentclient.journal.identity import is_dead, is_here, socket_of
-from agentclient.journal.rows import from_identity
+from agentclient.journal.rows import UNREADABLE, from_identity
 from agentclient.journal.storage.jobs import Query
 from agentclient.model.request import Schedule
 from agentclient.model.snapshot import HeldBy
@@ -128,7 +128,7 @@ def _time(row: Row, name: str) -> datetime | None:
 
 def _until(row: Row, state: FreezeState) -> datetime | None:
     """Return the latest time at which the state ends by itself; None if that isn't known."""
-    with suppress(ValueError, TypeError, KeyError):
+    with suppress(*UNREADABLE):
         asked = json.loads(row["request"])
         if state is FreezeState.FROZEN:
             return _plus(_time(row, "replied"), _hold_s(row, asked))

@@ -123,7 +123,7 @@ def _open_windows(found: list[Rows], ended: HasEnded) -> OpenWindows:
     others: list[HeldGuest] = []
     for row in found[0]:
         # An unreadable row proves nothing, and must not stop the reading of the others.
-        with suppress(ValueError, TypeError, KeyError):
+        with suppress(*rows.UNREADABLE):
             if _is_mine(row):
                 continue
             if at_work(row):

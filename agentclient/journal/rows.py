@@ -35,6 +35,9 @@ MOST_PATHS: Final = 4096
 LONGEST_IDENTITY: Final = 1000
 _DEEPEST: Final = 20
 
+# What a row may raise that cannot be read: it costs what is told of its own window alone (P8).
+UNREADABLE: Final = (ValueError, TypeError, KeyError, OverflowError)
+
 # A reference to a window: its number, or its key, which its process knows before SQLite has
 # assigned the number.
 Ref = int | str

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from agentclient.journal.clock import since_boot
 from agentclient.journal.held_by_others import at_work
-from agentclient.journal.rows import EventEntry, Moment, from_identity
+from agentclient.journal.rows import UNREADABLE, EventEntry, Moment, from_identity
 from agentclient.journal.storage.tables import MOMENTS
 from agentclient.model.durations import in_words
 from agentclient.model.states import Phase, WindowKind, WindowState
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 # A hold that ends this much before its time, in seconds, was cut short.
 _TOO_EARLY_S: Final = 1.0
+# No window lies beyond these, whatever a broken file says: with times near the ends of the calendar
+# nobody can reckon.
+_EARLIEST, _LATEST = 1970, 9000
+_LONGEST_S: Final = 1e9
+_MOST_DIGITS: Final = 30
 GROUP_NOTE: Final = "group: "
 
 Json = Mapping[str, Any]
@@ -175,7 +181,7 @@ def _window(row: Row, events: Rows) -> WindowRow:
     """Return a window; an unreadable one is replaced, so that the others are still shown."""
     try:
         return _read(row, events)
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
+    except UNREADABLE as error:
         return _unreadable(row, error)
 
 
@@ -202,7 +208,7 @@ def _read(row: Row, events: Rows) -> WindowRow:
         settled=bool(row["settled"]),
         note=None if row["note"] is None else str(row["note"]),
         events=tuple(_happened(each) for each in events),
-        hold_s=row["hold_s"],
+        hold_s=_seconds(row["hold_s"]),
         held_until=_held_until(row) if state is WindowState.OPEN else None,
         job=_json(row, "job", broken),
         mono=_seconds(row.get("mono")),
@@ -217,7 +223,7 @@ def _unreadable(row: Row, error: Exception) -> WindowRow:
     return WindowRow(
         window=row["id"],
         kind=WindowKind.FREEZE,
-        vm=from_identity(row["vm"]),
+        vm=_name(row["vm"]),
         state=WindowState.LEFT,
         times=dict.fromkeys(MOMENTS),
         request=None,
@@ -234,6 +240,13 @@ def _unreadable(row: Row, error: Exception) -> WindowRow:
         events=(),
         unreadable=f"the window: {error}",
     )
+
+
+def _name(value: Any) -> str:
+    """Return a VM's id, as far as it can be read."""
+    with suppress(ValueError, TypeError):
+        return from_identity(value)
+    return f"unknown:{value!r}"
 
 
 def _state(row: Row) -> WindowState:
@@ -255,19 +268,25 @@ def _later(at: str, seconds: float) -> str:
 
 
 def _happened(row: Row) -> EventEntry:
-    moment = Moment(str(row["at"]), _seconds(row["s"]))
+    moment = _moment(str(row["at"]), row["s"])
+    assert moment is not None, "it has a time"
     return EventEntry(str(row["kind"]), str(row["level"]), str(row["text"]), moment)
 
 
 def _moment(at: Any, seconds: Any) -> Moment | None:
     if at is None:
         return None
-    datetime.fromisoformat(at)
+    then = datetime.fromisoformat(at)
+    if then.tzinfo is None or not _EARLIEST < then.year < _LATEST:
+        raise ValueError(f"{at!r} is no time of ours")
     return Moment(at, _seconds(seconds))
 
 
 def _seconds(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
+    """Return seconds; None if there are none, or nobody can have counted them."""
+    if not isinstance(value, int | float) or not abs(value) <= _LONGEST_S:
+        return None
+    return float(value)
 
 
 def _points(found: Json | None) -> tuple[tuple[float, int], ...]:
@@ -284,13 +303,26 @@ def _points(found: Json | None) -> tuple[tuple[float, int], ...]:
     )
 
 
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no figure of ours")
+    return value
+
+
+def _small(text: str) -> int:
+    if len(text) > _MOST_DIGITS:
+        raise ValueError(f"{text[:_MOST_DIGITS]}… is no figure of ours")
+    return int(text)
+
+
 def _json(row: Row, column: str, broken: list[str]) -> Json | None:
     """Return a column's JSON object; None if there is none, or if it can't be read."""
     text = row.get(column)  # what was added later is not in each file
     if text is None:
         return None
     try:
-        found = json.loads(text)
+        found = json.loads(text, parse_float=_finite, parse_int=_small, parse_constant=_finite)
     except (ValueError, TypeError, RecursionError):
         found = None
     if not isinstance(found, dict):

@@ -7,10 +7,12 @@ comes there step by step or at once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from agentclient.journal.rows import UNREADABLE
 from agentclient.journal.window_row import WindowRow
 from agentclient.model.durations import in_words
 from agentclient.model.others import ChannelClient
@@ -106,7 +108,8 @@ class Incident:
         """Yield each step, with what was known of its VM after it."""
         states = {state.id: state for state in self.beginning()}
         for step in self.steps:
-            states[step.vm] = step.change(states[step.vm])
+            with suppress(*UNREADABLE):  # it stays as it was
+                states[step.vm] = step.change(states[step.vm])
             yield step, states[step.vm]
 
 
@@ -124,7 +127,9 @@ def incident_of(windows: Iterable[WindowRow]) -> Incident | None:
             unreadable += 1
             continue
         known.append((datetime.fromisoformat(asked.at).astimezone(), row))
-    known.sort(key=lambda pair: (pair[0], pair[1].window))
+    there = len(known)
+    known = sorted(filter(_is_readable, known), key=lambda pair: (pair[0], pair[1].window))
+    unreadable += there - len(known)
     if not known:
         return None
     begins = known[0][0] - LEAD
@@ -140,6 +145,17 @@ def incident_of(windows: Iterable[WindowRow]) -> Incident | None:
         vms.setdefault(vm.id, vm)
     rows = tuple(row for _, row in known)
     return Incident(tuple(vms.values()), tuple(steps), rows, unreadable)
+
+
+def _is_readable(pair: tuple[datetime, WindowRow]) -> bool:
+    """Return whether it can be said when each thing of a window happened."""
+    asked, row = pair
+    try:
+        for _ in _steps(row, asked, lambda _: MONO_S):
+            pass
+    except UNREADABLE:
+        return False
+    return True
 
 
 def vm_id(row: WindowRow) -> VmId:
