@@ -227,6 +227,23 @@ def test_a_list_that_goes_on_prints_again_what_has_changed(
     assert [one["freeze"]["state"] for one in told] == ["thawed", "thawed", "frozen"]
 
 
+@pytest.mark.parametrize("visited", [True, False])
+def test_a_vm_whose_agent_stays_unknown_hides_no_others(
+    well: World,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    visited: bool,
+) -> None:
+    """Libvirt's own, say, or one whose socket is not for us; or one that hangs at its first."""
+    health = AgentHealth(AgentState.UNKNOWN, KnownBy.CONFIGURATION, seen_at=now())
+    well.add("others1", agent=health if visited else AgentHealth())
+    monkeypatch.setattr(list_watch, "FIRST_S", 0.2)
+    real = time.sleep
+    Turns(well, monkeypatch, lambda: real(0.0 if visited else 0.3), lambda: None)
+    assert run(["list", "--watch"]) == 0
+    assert "qemu:web1" in capsys.readouterr().out
+
+
 def test_on_a_terminal_it_is_drawn_in_its_place(
     well: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -35,6 +35,8 @@ from tui.shared.signals import Signals
 TICK_S: Final = 0.1
 DRAWN_EVERY_S: Final = 1.0
 PATIENCE_S: Final = 2.0
+# So long the first picture is waited for until each VM was visited.
+FIRST_S: Final = 10.0
 # What the table has beside its rows: the line above it, its header, and what does not fit.
 _BESIDE: Final = 4
 
@@ -66,6 +68,7 @@ class _Follow:
         self._began = False
         self._problems: frozenset[str] = frozenset()
         self._next = 0.0
+        self._waits_until = time.monotonic() + FIRST_S
 
     def run(self) -> int:
         """Follow, and return the exit code: 1 if nobody reads it any more."""
@@ -95,7 +98,7 @@ class _Follow:
         if known == self._known and self._began:
             return
         changed = [one for one in found if self._known.get(one.id) != known[one.id]]
-        if any(one.agent.state is AgentState.UNKNOWN for one in found) and not self._began:
+        if not self._began and self._is_early(found):
             return  # it has just begun, and asks them
         self._known, self._began = known, True
         if self._as_json:
@@ -104,6 +107,13 @@ class _Follow:
         else:
             lines = table_of(found) if found else ["no VM matches"]
             self._output.data("\n".join([f"{now():%Y-%m-%d %H:%M:%S}", *lines, ""]))
+
+    def _is_early(self, found: Sequence[VmState]) -> bool:
+        """Return whether some VMs were not visited yet; of others it stays unknown what they do."""
+        unseen = any(
+            one.agent.state is AgentState.UNKNOWN and one.agent.seen_at is None for one in found
+        )
+        return unseen and time.monotonic() < self._waits_until
 
     def _found(self) -> list[VmState]:
         at = now()
