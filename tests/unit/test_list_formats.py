@@ -93,6 +93,22 @@ def test_a_file_is_replaced_as_a_whole(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["frostwatch.prom", "link"]
 
 
+def test_vms_that_look_alike_are_two_in_metrics(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A collector that finds one sample twice takes nothing of the file."""
+    names = ["a\x1b", "a\\x1b", "a\nb", "a b", "x" * 300 + "1", "x" * 300 + "2", "\udcff"]
+    for name in names:
+        world.add(name, agent=ALIVE, freeze=THAWED)
+    assert run(["list", "--format", "prometheus"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    samples = [line.rpartition(" ")[0] for line in lines if not line.startswith("# ")]
+    assert len(samples) == len(set(samples))
+    assert sum(line.startswith("frostwatch_vm_info") for line in lines) == len(names)
+    assert all(line.startswith("# ") or SAMPLE.fullmatch(line) for line in lines), lines
+    assert 'frostwatch_vm_agent_reply_seconds{vm="qemu:a b"} 0.0014' in lines
+
+
 @pytest.mark.parametrize("place", ["no/such/folder", "."])
 def test_no_file_is_bad_input(well: World, tmp_path: Path, place: str) -> None:
     assert run(["list", "--json", "-o", str(tmp_path / place / "")]) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
@@ -13,6 +14,8 @@ from agentclient.model.text import printable
 from tui.cli.vm_filter import FOREIGN, HELD_BY, LEFT, Seen
 
 _PREFIX: Final = "frostwatch"
+_LONGEST: Final = 200
+_LONGEST_NAME: Final = 180
 _CONCERNS: Final = (FOREIGN, LEFT, HELD_BY, OthersFreeze.PENDING, OthersFreeze.LOST)
 
 
@@ -127,11 +130,22 @@ def _number(value: float) -> str:
 
 
 def _labels(state: VmState | None, more: dict[str, str]) -> str:
-    found = more if state is None else {"vm": str(state.id), **more}
+    found = more if state is None else {"vm": _unlike(str(state.id)), **more}
     said = ",".join(f'{name}="{_escaped(value)}"' for name, value in found.items())
     return f"{{{said}}}" if said else ""
 
 
+def _unlike(name: str) -> str:
+    """Return a name that can be shown; two names that differ are shown as two.
+
+    A collector that finds two samples of the same labels takes none of the whole file.
+    """
+    shown = printable(name, _LONGEST_NAME)
+    if shown == name:
+        return shown
+    return f"{shown}#{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
+
+
 def _escaped(value: str) -> str:
-    shown = printable(value, 200).replace("\\", "\\\\").replace('"', '\\"')
+    shown = printable(value, _LONGEST).replace("\\", "\\\\").replace('"', '\\"')
     return shown.replace("\n", "\\n")
