@@ -109,6 +109,25 @@ def test_vms_that_look_alike_are_two_in_metrics(
     assert 'frostwatch_vm_agent_reply_seconds{vm="qemu:a b"} 0.0014' in lines
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes links of other users")
+def test_a_link_that_another_user_may_have_put_there_is_not_followed(
+    well: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, ours = tmp_path / "tmp", tmp_path / "ours"
+    folder.mkdir()
+    folder.chmod(0o1777)
+    ours.write_text("ours\n")
+    link = folder / "frostwatch.prom"
+    link.symlink_to(ours)
+    os.lchown(link, 65534, -1)
+    assert run(["list", "--format", "prometheus", "-o", str(link)]) == 2
+    assert "is another user's link" in capsys.readouterr().err
+    assert ours.read_text() == "ours\n"
+    folder.chmod(0o755)
+    assert run(["list", "--format", "prometheus", "-o", str(link)]) == 0
+    assert ours.read_text() != "ours\n"
+
+
 @pytest.mark.parametrize("place", ["no/such/folder", "."])
 def test_no_file_is_bad_input(well: World, tmp_path: Path, place: str) -> None:
     assert run(["list", "--json", "-o", str(tmp_path / place / "")]) == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from contextlib import suppress
 from functools import partial
@@ -23,11 +24,12 @@ def write_whole(path: Path, text: str) -> None:
     """Replace a file by one with this text; one that is there keeps its mode.
 
     Args:
-        path: the file; of a link the file that it leads to.
+        path: the file; of a link the file that it leads to, unless another user may have put that
+            link there.
         text: its whole text.
 
     Raises:
-        BadInput: there is something else, or no folder for it.
+        BadInput: there is something else, somebody else's link, or no folder for it.
         FrostwatchError: it can't be written; what was there is there still.
         JobFailed: its storage hangs.
     """
@@ -36,6 +38,8 @@ def write_whole(path: Path, text: str) -> None:
 
 def _write(path: Path, text: str) -> None:
     shown = printable(str(path), 200)
+    if _is_anothers_link(path):
+        raise BadInput(f"{shown!r} is another user's link, in a folder that all may write to")
     place = Path(os.path.realpath(path))
     if place.exists() and not place.is_file():
         raise BadInput(f"{shown!r} is no file: name one that may be replaced")
@@ -57,3 +61,17 @@ def _write(path: Path, text: str) -> None:
         if new is not None:
             with suppress(OSError):
                 Path(new).unlink()
+
+
+def _is_anothers_link(path: Path) -> bool:
+    """Return whether a link is none to be followed, as Linux has it (``protected_symlinks``).
+
+    To ask where it leads, as we do, is not to follow it, so that the kernel does not look at it.
+    """
+    try:
+        link, folder = path.lstat(), path.parent.stat()
+    except OSError:
+        return False
+    open_to_all = folder.st_mode & stat.S_ISVTX and folder.st_mode & stat.S_IWOTH
+    trusted = link.st_uid in (os.geteuid(), folder.st_uid)
+    return bool(stat.S_ISLNK(link.st_mode) and open_to_all and not trusted)
