@@ -81,14 +81,18 @@ def _last(now: datetime, found: re.Match[str]) -> datetime:
     hour, minute, second = (int(one or 0) for one in found.groups())
     for days in range(2):
         day = (here - timedelta(days=days)).replace(tzinfo=None)
-        moment = day.replace(hour=hour, minute=minute, second=second, microsecond=0).astimezone()
-        if moment <= now:
-            return moment
+        for fold in (1, 0):  # of an hour that clocks have shown twice the second one is the last
+            at = day.replace(hour=hour, minute=minute, second=second, microsecond=0, fold=fold)
+            if (moment := at.astimezone()) <= now:
+                return moment
     raise AssertionError("an hour of yesterday is over")
 
 
 def _any_date(text: str) -> datetime | None:
-    """Return the moment of a date, at its time or when it began; None if it is none."""
+    """Return the moment of a date, at its time or when it began; None if it is none.
+
+    Without a zone it is local time.
+    """
     try:
         return datetime.fromisoformat(text).astimezone()
     except (ValueError, OverflowError):
@@ -102,19 +106,17 @@ def _next(now: datetime, found: re.Match[str]) -> datetime:
     for days in range(2):
         # Without its zone, so that it is told anew: the clocks may be changed until then.
         day = (here + timedelta(days=days)).replace(tzinfo=None)
-        moment = day.replace(hour=hour, minute=minute, second=second, microsecond=0).astimezone()
-        if moment >= now:
-            return moment
+        for fold in (0, 1):  # an hour that clocks show twice comes once more
+            at = day.replace(hour=hour, minute=minute, second=second, microsecond=0, fold=fold)
+            if (moment := at.astimezone()) >= now:
+                return moment
     raise AssertionError("an hour of tomorrow is not over")
 
 
 def _dated(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text.strip())
-    except ValueError:
-        moment = None
+    moment = _any_date(text.strip())
     if moment is None or len(text.strip()) <= len("2026-03-01"):
         raise BadInput(
             f"{printable(text, 60)!r} is no time: write 02:30, or 2026-03-01T02:30:00+01:00"
         )
-    return moment.astimezone()  # without a zone it is local time
+    return moment

@@ -55,7 +55,22 @@ def test_an_hour_behind_a_change_of_the_clocks_is_what_they_show_then() -> None:
     assert parse_moment("06:00", eve) - eve == timedelta(hours=7)
 
 
-@pytest.mark.parametrize("text", ["", "soon", "24:00", "2:3", "02:60", "2026-03-05", "02:30 "[:2]])
+def test_an_hour_that_clocks_show_twice() -> None:
+    """They are set back on 25 October at 03:00: 02:30 comes twice."""
+    first, second = at("2026-10-25T02:30:00+02:00"), at("2026-10-25T02:30:00+01:00")
+    between = at("2026-10-25T02:50:00+02:00")
+    assert parse_moment("02:30", at("2026-10-25T01:00:00+02:00")) == first
+    assert parse_moment("02:30", between) == second
+    assert parse_past("02:30", between) == first
+    assert parse_past("02:30", at("2026-10-25T02:40:00+01:00")) == second
+    assert parse_past("02:30", at("2026-10-25T22:00:00+01:00")) == second
+
+
+NO_TIMES = ["", "soon", "24:00", "2:3", "02:60", "2026-03-05", "02:30 "[:2]]
+NO_YEARS = ["0001-01-01T00:00:00", "0001-01-01T00:00+14:00", "9999-12-31T23:59:59-12:00"]
+
+
+@pytest.mark.parametrize("text", [*NO_TIMES, *NO_YEARS])
 def test_what_is_no_time_is_refused_with_an_example(text: str) -> None:
     with pytest.raises(BadInput, match="write 02:30, or 2026-"):
         parse_moment(text, NOW)
