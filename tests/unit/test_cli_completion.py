@@ -76,6 +76,16 @@ def test_what_can_follow(
     assert all(state.agent.state == "unknown" for state in three.fleet.states()), "nobody is asked"
 
 
+def test_a_name_that_would_be_something_else_is_completed_as_an_id(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An option of ours, a comment of bash's, a path of zsh's, a job."""
+    for name in ("--foreign", "-y", "#db1", "=ls", "%1", "web-1"):
+        world.add(name)
+    found = completed(monkeypatch, capsys, "thaw", "")
+    assert found == ["qemu:#db1", "qemu:%1", "qemu:--foreign", "qemu:-y", "qemu:=ls", "web-1"]
+
+
 def test_a_command_of_the_operators_is_left_to_the_shell(
     three: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,6 +30,8 @@ SHELLS: Final = ("bash", "zsh", "fish")
 LISTED_WITHIN_S: Final = 1.0
 # Shells split, expand or interpret the rest; whoever starts a VM may give it any name.
 _PLAIN: Final = re.compile(r"[\w.@#+%=,/-]+(?::[\w.@#+%=,/-]+)*")
+# In front of a word these make an option of it, a comment, a command's path, a job.
+_NOT_FIRST: Final = ("-", "#", "=", "%")
 
 
 def answer(cli: click.Command, wanted: str) -> int:
@@ -88,10 +90,13 @@ def vm_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 
 
 def _names(vms: Sequence[Vm]) -> dict[str, str]:
-    """Return what each VM can be called, and which one that is; its id where names are shared."""
+    """Return what each VM can be called, and which one that is.
+
+    That is its id where names are shared, or where a shell or we would take one for something else.
+    """
     shared = Counter(vm.name for vm in vms)
-    named = {vm.name: str(vm.id) for vm in vms if shared[vm.name] == 1}
-    return named | {str(vm.id): str(vm.id) for vm in vms if shared[vm.name] > 1}
+    by_id = {vm.id for vm in vms if shared[vm.name] > 1 or vm.name.startswith(_NOT_FIRST)}
+    return {(str(vm.id) if vm.id in by_id else vm.name): str(vm.id) for vm in vms}
 
 
 def _listed(options: Options) -> list[Vm]:
