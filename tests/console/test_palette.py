@@ -87,6 +87,21 @@ async def test_the_mouse_chooses_and_does(still: StillClock) -> None:
         assert session.app.view.order is Order.WHY
 
 
+@pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 20)])
+async def test_the_mouse_does_what_was_clicked_and_nothing_of_the_same_name(
+    still: StillClock, size: tuple[int, int]
+) -> None:
+    """Two commands are called *Stop*: one for the VM, and one for the console."""
+    async with console_session(fleet_of(["a"], still), still, size=size) as session:
+        done: list[str] = []
+        session.app._do = lambda command: done.append(command.action)  # type: ignore[method-assign]
+        await session.press("colon", *"stop")
+        row = next(y for y, line in enumerate(session.lines) if "Ctrl-z" in line)
+        for _ in range(2):
+            await session.pilot.click(offset=(size[0] // 2, row))
+        assert done == ["stop_console"]
+
+
 def nothing(still: StillClock) -> Fleet:
     return Fleet()
 

@@ -18,6 +18,7 @@ from tui.shared.tone import Line, Piece, Tone
 
 _KEYS, _NAME, _SHORT_NAME = 9, 26, 20  # cells
 _ROOMY = 80
+_HEAD = 2  # lines above the commands
 _TOLD = 3  # lines of what the chosen command does
 _LONGEST = 200
 _STEPS = {"up": -1, "down": 1, "ctrl+p": -1, "ctrl+n": 1, "shift+tab": -1, "tab": 1}
@@ -57,8 +58,8 @@ class PaletteDialog(Dialog[Command]):
 
         There are always as many lines as fit, so that nothing jumps while one types.
         """
-        room = max(self._most_lines - _TOLD - 3, 1)
-        top = min(max(self._at - room // 2, 0), max(len(self._found) - room, 0))
+        room = self._rows
+        top = self._top
         text = safe(self._typed, _LONGEST)
         yield (Piece(": ", Tone.WARN), Piece(f"{text[-(self._room - 4) :]}_", Tone.HEAD))
         yield EMPTY
@@ -72,6 +73,16 @@ class PaletteDialog(Dialog[Command]):
             yield EMPTY
         yield EMPTY
         yield from self._told()
+
+    @property
+    def _rows(self) -> int:
+        """How many commands are seen."""
+        return max(self._most_lines - _TOLD - 3, 1)
+
+    @property
+    def _top(self) -> int:
+        """The place of the first one that is."""
+        return min(max(self._at - self._rows // 2, 0), max(len(self._found) - self._rows, 0))
 
     def _line(self, command: Command, *, here: bool) -> Line:
         mark = self._signs.cursor if here else " "
@@ -139,14 +150,14 @@ class PaletteDialog(Dialog[Command]):
         region = self._text.content_region
         if not region.contains(event.screen_x, event.screen_y):
             return
-        lines = list(self.lines())
-        line = lines[event.screen_y - region.y] if event.screen_y - region.y < len(lines) else ()
-        named = line[0].text[2:].strip() if line else ""
-        found = [at for at, one in enumerate(self._found) if one.name == named]
-        if found and found[0] == self._at:
+        row = event.screen_y - region.y + self._text.scroll_offset.y - _HEAD
+        place = self._top + row  # by where it stands: several commands may have one name
+        if not 0 <= row < self._rows or place >= len(self._found):
+            return
+        if place == self._at:
             self.answered("do")
-        elif found:
-            self._at = found[0]
+        else:
+            self._at = place
             self.update_text()
 
     def _type(self, text: str) -> None:
