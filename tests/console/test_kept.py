@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from textual import events
 
 from tests.console.console_session import LARGE, SMALL, console_session
 from tests.console.fakes import StillClock
@@ -85,6 +86,24 @@ async def test_it_is_kept_while_the_console_runs(file: Path, still: StillClock) 
         await session.press("s")
         session.app.keep_view()
         await session.until(file.exists)  # a kill from now on loses nothing
+
+
+@pytest.mark.parametrize("text", ["x" * 100_000, "a\x1b[2J"], ids=["long", "hostile"])
+async def test_a_filter_that_can_not_be_kept_costs_nothing_else(
+    file: Path, still: StillClock, text: str
+) -> None:
+    """Somebody pastes the wrong thing; the next console looks as this one all the same."""
+    keeper = Keeper(file)
+    async with console_session(fleet_of(["a"], still), still, keeper=keeper) as session:
+        await session.press("s", "slash")
+        session.app.post_message(events.Paste(text))
+        await session.until(lambda: session.app.view.filter.text != "")
+        session.app.keep_view()
+    keeper.finish()
+    assert file.stat().st_size < 1000
+    async with console_session(fleet_of(["a"], still), still, keeper=Keeper(file)) as session:
+        assert session.app.view.order is Order.NAME
+        assert "the view is not as you left it" not in session.text
 
 
 async def test_two_consoles_keep_what_each_has_changed(file: Path, still: StillClock) -> None:

@@ -81,7 +81,7 @@ class KeptViewApp(ThemeKeysApp):
             view.filter.text.strip() if self._keeps_filter else kept.filter,
             self.theme_name if self.theme_chosen else kept.theme,
             parts.split,
-        )
+        ).readable()
 
 
 def _column(name: str) -> Column:

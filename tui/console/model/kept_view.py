@@ -35,6 +35,10 @@ class KeptView(NamedTuple):
         """Return it as plain values."""
         return {**self._asdict(), "columns": list(self.columns)}
 
+    def readable(self) -> KeptView:
+        """Return it without a filter that the next console would not take."""
+        return self if _is_text(self.filter, _LONGEST_FILTER) else self._replace(filter="")
+
 
 USUAL = KeptView()
 
@@ -51,12 +55,16 @@ def from_values(values: Mapping[str, Any]) -> KeptView:
         found["backwards"] = values["backwards"]
     for name, longest in (("filter", _LONGEST_FILTER), ("theme", _LONGEST_NAME)):
         text = values.get(name)
-        if isinstance(text, str) and len(text) <= longest and text.isprintable():
+        if _is_text(text, longest):
             found[name] = text
     split = values.get("split")
     if isinstance(split, int) and not isinstance(split, bool) and abs(split) <= _MOST_LINES:
         found["split"] = split
     return USUAL._replace(**found)
+
+
+def _is_text(value: object, longest: int) -> bool:
+    return isinstance(value, str) and len(value) <= longest and value.isprintable()
 
 
 def _are_columns(ids: list[object]) -> bool:
