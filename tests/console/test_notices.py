@@ -9,12 +9,12 @@ import pytest
 from agentclient.fleet.store import Fleet
 from agentclient.model.outcome import Outcome, ThawOutcome
 from agentclient.model.snapshot import FreezeInfo, LeftBy, VmState
-from agentclient.model.states import FreezeState, OutcomeKind, Phase
+from agentclient.model.states import FreezeState, Level, OutcomeKind, Phase
 from agentclient.model.vm import Vm
 from tests.console.console_session import LARGE, console_session, qemu
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of, held, lost, pending, put, verified
-from tui.console.model.notices import notice_of_change
+from tui.console.model.notices import Notice, notice_of_change
 
 
 @pytest.fixture
@@ -44,6 +44,14 @@ async def test_good_news_do_not_push_bad_news_away_at_once(fleet: Fleet, still: 
         put(fleet, qemu("app-1"), last=verified())
         await session.settle(10)
         assert "app-1: certified" in session.notice
+
+
+async def test_a_clock_that_is_set_back_holds_back_no_news(fleet: Fleet, still: StillClock) -> None:
+    async with console_session(fleet, still) as session:
+        bad = Notice(Level.ERROR, "bad", still.wall())
+        session.app.show_notice(bad)
+        session.app.show_notice(Notice(Level.INFO, "news", still.wall() - timedelta(hours=1)))
+        assert "news" in session.notice
 
 
 async def test_dangers_are_told(fleet: Fleet, still: StillClock) -> None:
