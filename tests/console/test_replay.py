@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,11 +82,12 @@ async def watching(
     size: tuple[int, int] = SMALL,
     signs: Signs | None = None,
     speed: float = 1.0,
+    keys: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Viewer]:
     incident, now = incident_of(rows or GROUP), [0.0]
     assert incident is not None
     replay = Replay(incident, speed=speed, clock=lambda: now[0])
-    app = ReplayApp(replay, signs=signs or Signs())
+    app = ReplayApp(replay, signs=signs or Signs(), keys=keys)
     try:
         async with app.run_test(size=size) as pilot:
             viewer = Viewer(app, pilot, replay, now)
@@ -155,6 +156,23 @@ async def test_however_much_happens_it_says_that_nothing_is_real() -> None:
 
 
 # -- the keys -------------------------------------------------------------------------------------
+
+
+async def test_what_plays_it_is_played_whatever_keys_are_set() -> None:
+    """The line on top names *b*; no settings can give these keys another place."""
+    keys = {"freeze": "b", "look": "n,f5", "longest": "p", "sort": "f6,plus"}
+    async with watching(keys=keys) as viewer:
+        await viewer.press("n")
+        assert viewer.replay.place[0] == 1
+        await viewer.press("b", "plus")
+        assert viewer.replay.place[0] == 0
+        assert viewer.replay.speed == 2.0
+        await viewer.press("p")
+        assert viewer.replay.paused
+        await viewer.press("f5")
+        assert "nothing can be done in a replay" in viewer.text
+        await viewer.press("f6")
+        assert "sorted by name" in viewer.text
 
 
 async def test_it_is_paused_and_goes_on() -> None:

@@ -6,7 +6,7 @@ Real sockets, the real watcher and operations, and simulated guests whose own ti
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -129,7 +129,10 @@ class Trainee:
 
 @asynccontextmanager
 async def playing(
-    name: str, size: tuple[int, int] = SMALL, signs: Signs | None = None
+    name: str,
+    size: tuple[int, int] = SMALL,
+    signs: Signs | None = None,
+    keys: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Trainee]:
     scenario, notebook = SCENARIOS[name], Notebook()
     with Drill(scenario.guests, speed=SPEED) as drill:
@@ -139,7 +142,7 @@ async def playing(
         operations = Ready(fleet, accesses)
         app = TrainingApp(
             scenario, notebook, fleet, operations, watcher, read_only=False, interval_s=15.0,
-            signs=signs or Signs(),
+            signs=signs or Signs(), keys=keys,
         )  # fmt: skip
         try:
             watcher.list_first()
@@ -296,3 +299,15 @@ async def test_the_task_stands_below_the_drills_line_and_i_gives_a_hint(
         await one.pilot.press("escape", "question_mark")
         await one.until(lambda: one.dialog == "HelpDialog")
         assert one.has(What.HINT, "")
+
+
+async def test_i_is_the_hint_whatever_keys_are_set() -> None:
+    """The line names it, and somebody who wants a hint freezes nothing."""
+    async with playing("lost", keys={"freeze": "i", "explain": "f2"}) as one:
+        await one.begin()
+        await one.pilot.press("i")
+        await one.until(lambda: "hint: step 1 of 4" in one.screen)
+        await one.pilot.press("escape")
+        await one.until(lambda: one.dialog == "")
+        await one.pilot.press("f")  # its usual key: the one that is set is taken
+        await one.until(lambda: one.dialog == "FreezeDialog")

@@ -303,6 +303,21 @@ def keys_of(binding: Binding, changed: Mapping[str, str]) -> str:
     return " ".join(key_name(key) for key in keys.split(","))
 
 
+def besides(changed: Mapping[str, str], fixed: Sequence[BindingType]) -> dict[str, str]:
+    """Return the keys that are set, without those of bindings that can be given no others.
+
+    Args:
+        changed: the keys that actions have in the place of their usual ones, by the actions' ids.
+        fixed: bindings of a console of its own kind, which a line on its screen names.
+    """
+    taken = {key for one in fixed if isinstance(one, Binding) for key in one.key.split(",")}
+    left = {
+        action: ",".join(key for key in keys.split(",") if key not in taken)
+        for action, keys in changed.items()
+    }
+    return {action: keys for action, keys in left.items() if keys}
+
+
 HELP: Groups = (
     ("Guests", ACTIONS),
     ("Pages", PAGES),

@@ -67,7 +67,7 @@ class ReplayApp(FrostwatchApp, inherit_bindings=False):
             clock=Clock(replay.monotonic, replay.wall),
             signs=signs,
             memory=memory,
-            keys=keys,
+            keys=keymap.besides(keys or {}, PLAY),
             theme=theme,
         )
 

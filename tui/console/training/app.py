@@ -57,7 +57,8 @@ class TrainingApp(FrostwatchApp):
         self._guests = GuestWatch(fleet, notebook)
         self._debriefed = False
         watched = cast(OperationsPort, WatchedOperations(operations, notebook))
-        super().__init__(fleet, watched, watcher, **(options | {"drill": True}))
+        keys = keymap.besides(options.get("keys") or {}, _KEYS)
+        super().__init__(fleet, watched, watcher, **(options | {"drill": True, "keys": keys}))
 
     def lines_on_top(self) -> Iterable[Widget]:
         """Return the drill's line, and the task."""
