@@ -92,7 +92,7 @@ class _Reader:
                 self._note(here, no + (alike or f"; {_EXAMPLE}"))
                 continue
             try:
-                given = parse_keys(value)
+                given = parse_keys(value, everywhere=ACTION_NAMES[name].everywhere)
             except BadInput as error:
                 self._note(here, f"{name}: {error}")
             else:

@@ -23,6 +23,8 @@ _NAMED: Final = (
 _LETTER: Final = re.compile(r"[A-Za-z0-9]", re.ASCII)
 _WITH_CTRL: Final = re.compile(r"[a-z]|up|down|left|right|home|end|pageup|pagedown", re.ASCII)
 _WITH_SHIFT: Final = re.compile(r"up|down|left|right|home|end|tab|f(?:[1-9]|1[0-2])", re.ASCII)
+# What is part of no text, and moves in none.
+_UNTYPED: Final = re.compile(r"ctrl\+.|(?:shift\+)?f(?:[1-9]|1[0-2])")
 # A terminal sends the same for these; and there must be a way out.
 _TAKEN: Final = {
     "ctrl+c": "it leaves the console, from everywhere",
@@ -41,11 +43,13 @@ class Action(NamedTuple):
         id: what the console calls it.
         keys: its usual keys, with commas in between.
         in_log: it is the log's, where a key of the table may mean something else.
+        everywhere: it is done wherever its key is pressed, also where something is typed.
     """
 
     id: str
     keys: str
     in_log: bool = False
+    everywhere: bool = False
 
     @property
     def name(self) -> str:
@@ -86,7 +90,7 @@ ACTIONS: Final = (
     Action("palette", "colon,ctrl+p"),
     Action("help", "question_mark"),
     Action("quit", "q"),
-    Action("stop.console", "ctrl+z"),
+    Action("stop.console", "ctrl+z", everywhere=True),
     Action("vms.up", "up,k"),
     Action("vms.down", "down,j"),
     Action("vms.first", "home,g"),
@@ -136,11 +140,12 @@ def parse_key(text: object) -> str:
     raise BadInput(f"{printable(text, 40)!r} is no key{alike or f': {HOW}'}")
 
 
-def parse_keys(value: object) -> str:
+def parse_keys(value: object, *, everywhere: bool = False) -> str:
     """Return the keys of an action, with commas in between.
 
     Args:
         value: as it stands in a settings file: a key, or a list of keys.
+        everywhere: the action is done also where something is typed.
 
     Raises:
         BadInput: there is none, or one can't be used.
@@ -148,7 +153,14 @@ def parse_keys(value: object) -> str:
     listed = value if isinstance(value, list) else [value]
     if not listed:
         raise BadInput(f"an action without a key could not be done: {HOW}")
-    return ",".join(dict.fromkeys(map(parse_key, listed)))
+    keys = dict.fromkeys(map(parse_key, listed))
+    for key in keys if everywhere else ():
+        if not _UNTYPED.fullmatch(key):
+            raise BadInput(
+                f"{key} can't be used: it would be done wherever that is typed: write a key such as"
+                " ctrl+t or f5"
+            )
+    return ",".join(keys)
 
 
 def twice_used(given: Mapping[str, Given]) -> Iterator[str]:

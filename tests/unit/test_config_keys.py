@@ -23,6 +23,7 @@ from tui.console.widget_keys import LOG
 from tui.shared.key_names import key_name
 
 PATH = Path("/c.toml")
+ANYWHERE = sorted(name for name, action in BY_NAME.items() if not action.everywhere)
 FIXED = "quit.too"  # Ctrl-C always leaves
 
 
@@ -42,6 +43,17 @@ def test_every_action_of_the_console_can_be_given_another_key() -> None:
     assert {action.id: action.keys for action in ACTIONS} == bound
     in_log = {one.id for one in LOG if isinstance(one, Binding)}
     assert {action.id for action in ACTIONS if action.in_log} == in_log
+
+
+def test_what_has_priority_everywhere_is_known() -> None:
+    prior = {
+        one.id
+        for _, bindings in keymap.PLACES
+        for one in bindings
+        if isinstance(one, Binding) and one.priority
+    }
+    guarded = {"filter", "log.search"}  # they ask first who has the keys
+    assert {one.id for one in ACTIONS if one.everywhere} == prior - guarded - {FIXED}
 
 
 def test_no_key_means_two_things_as_it_is() -> None:
@@ -88,6 +100,9 @@ def test_keys_are_read_with_their_lines() -> None:
         ("keys = 3", "/c.toml:1: write [keys], and below it lines such as freeze ="),
         ("[[keys]]", "/c.toml:1: write [keys], and below it lines such as freeze ="),
         ("[[vm]]\nmatch = 'a'\nkeys = 3", "/c.toml:3: nothing is called 'keys'"),
+        # what is done wherever its key is pressed would be done where somebody types
+        ('[keys]\nstop_console = "Z"', "stop_console: Z can't be used: it would be done wherever"),
+        ('[keys]\nstop_console = ["f5", "space"]', "stop_console: space can't be used: it would"),
         # a key that would mean two things
         ('[keys]\nfreeze = "t"', "/c.toml:2: freeze: t is the key of thaw already: give thaw an"),
         ('[keys]\n\nhelp = "/"', "/c.toml:3: help: / is the key of filter already: give filter"),
@@ -113,6 +128,7 @@ def test_what_is_wrong_is_named_with_its_line(text: str, said: str) -> None:
         '[keys]\nfreeze = "n"',  # in the log n means something else, as before
         '[keys]\nvms_up = "up"\nfreeze = "k"',
         '[keys]\nfreeze = ["F", "F"]',
+        '[keys]\nstop_console = ["f5", "shift+f12", "ctrl+s"]',
     ],
 )
 def test_keys_that_do_not_get_in_each_others_way(text: str) -> None:
@@ -149,7 +165,7 @@ def test_whatever_is_written_is_a_key_or_a_sentence(text: str) -> None:
     assert key_name(key).isprintable()
 
 
-@given(st.dictionaries(st.sampled_from(sorted(BY_NAME)), st.sampled_from("abcdefgtxz/?")))
+@given(st.dictionaries(st.sampled_from(ANYWHERE), st.sampled_from("abcdefgtxz/?")))
 def test_two_actions_with_one_key_are_always_told(keys: dict[str, str]) -> None:
     lines = "".join(f'{name} = "{key}"\n' for name, key in keys.items())
     file: SettingsFile = parse(PATH, f"[keys]\n{lines}")
