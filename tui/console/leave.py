@@ -12,6 +12,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import suppress
 from types import FrameType
 
 from agentclient.fleet.store import Fleet
@@ -66,6 +67,7 @@ class SignalHandler(Signals):
         self._leave_screen = leave_screen
         self._leave = leave
         self._read_end, self._write_end = os.pipe()
+        os.set_blocking(self._write_end, False)
         self.screen_left = threading.Event()
 
     def start(self) -> None:
@@ -84,7 +86,8 @@ class SignalHandler(Signals):
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         super()._note(number, frame)
-        os.write(self._write_end, b"!")
+        with suppress(BlockingIOError):  # a storm: nobody reads more of them than one
+            os.write(self._write_end, b"!")
 
     def _act(self) -> None:
         self._listen()
