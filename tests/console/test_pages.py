@@ -124,6 +124,21 @@ async def test_a_paragraph_that_does_not_fit_is_scrolled(still: StillClock) -> N
         assert "the agent answers" in session.flat, "another word begins at its top"
 
 
+async def test_keys_that_come_together_leave_a_page_once(still: StillClock) -> None:
+    """Over a slow line, or by a finger that is sure: the console stays."""
+    fleet = fleet_of(["a", "b"], still)
+    fleet.log(qemu("a"), Level.INFO, "something")
+    for page, leave in (("E", "escape"), ("E", "enter"), ("d", "escape"), ("i", "escape")):
+        async with console_session(fleet, still) as session:
+            await session.press(page)
+            for _ in range(3):
+                session.app.simulate_key(leave)
+            await session.until(lambda: len(session.app.screen_stack) == 1)
+            await session.press("down")
+            assert session.app.is_running
+            assert "NAME" in session.text
+
+
 async def test_the_page_follows_its_vm_and_not_the_table(still: StillClock) -> None:
     fleet = fleet_of(["a", "b"], still)
     async with console_session(fleet, still) as session:

@@ -7,15 +7,14 @@ from typing import ClassVar, TypeVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.await_complete import AwaitComplete
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.geometry import Size
-from textual.screen import ModalScreen
 from textual.widgets import Button
 
 from tui.console.textual_internals import forget_drawn_widgets
+from tui.console.widgets.left_once import LeftOnce
 from tui.console.widgets.lines import LinesView
 from tui.shared.tone import Line, hanging
 
@@ -24,7 +23,7 @@ Result = TypeVar("Result")
 MAXIMUM_WIDTH = 100
 
 
-class Dialog(ModalScreen[Result | None]):
+class Dialog(LeftOnce[Result]):
     """A dialog. Escape leaves it with None; Enter presses the button that is chosen.
 
     Args:
@@ -80,7 +79,6 @@ class Dialog(ModalScreen[Result | None]):
         self._measured: Size | None = None
         self._room = 40
         self._most_lines = 20
-        self._is_left = False
 
     def lines(self) -> Iterable[Line]:
         """Return what there is to know."""
@@ -94,18 +92,6 @@ class Dialog(ModalScreen[Result | None]):
         """Act on a button; without more to do it closes the dialog."""
         del answer
         self.dismiss(None)
-
-    def dismiss(self, result: Result | None = None) -> AwaitComplete:
-        """Leave the dialog with an answer; only the first one counts.
-
-        Keys that come faster than a busy console handles them reach this dialog also after the one
-        that answered it. Textual would then close the screen below it as well, and end the
-        console if that is the last one.
-        """
-        if self._is_left:
-            return AwaitComplete()
-        self._is_left = True
-        return super().dismiss(result)
 
     def compose(self) -> ComposeResult:
         """Yield the frame."""

@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import ModalScreen
 from textual.widget import Widget
 
 from agentclient.late import load
@@ -20,6 +19,7 @@ from tui.console.model.notices import Notice
 from tui.console.terminal import TerminalApp
 from tui.console.textual_internals import forget_drawn_widgets
 from tui.console.widgets.keyline import KeyLine
+from tui.console.widgets.left_once import LeftOnce
 from tui.console.widgets.pane.widget import Rule
 from tui.console.widgets.status import DrillLine, NoticeLine
 from tui.shared.fit import safe
@@ -29,7 +29,7 @@ UPDATE_S = 0.5
 AGAIN = "y again shows it, should your terminal not take it"
 
 
-class Page(ModalScreen[VmId | None]):
+class Page(LeftOnce[VmId]):
     """A page over the whole screen; Escape leaves it. Its keys are its own: no guest is touched.
 
     It may be left with a VM to which the operator wants to go.
