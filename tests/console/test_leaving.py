@@ -93,9 +93,12 @@ def test_a_signal_cancels_at_once_whatever_the_screen_is_doing() -> None:
 def test_a_storm_of_signals_stops_nobody() -> None:
     """One is acted on; a pipe that nobody empties must not block the thread that thaws."""
     handler = SignalHandler(FakeOperations(), lambda: None, lambda: CLEAN)
-    storm = threading.Thread(
-        target=lambda: [handler._note(signal.SIGTERM, None) for _ in range(100_000)], daemon=True
-    )
+
+    def send() -> None:
+        for _ in range(100_000):
+            handler._note(signal.SIGTERM, None)
+
+    storm = threading.Thread(target=send, daemon=True)
     storm.start()
     storm.join(20.0)
     assert not storm.is_alive()
