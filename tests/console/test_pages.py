@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 from functools import partial
@@ -137,6 +138,24 @@ async def test_keys_that_come_together_leave_a_page_once(still: StillClock) -> N
             await session.press("down")
             assert session.app.is_running
             assert "NAME" in session.text
+
+
+@pytest.mark.parametrize("key", ["f", "t", "w", "C", "H", "R", "d", "i", "E", "c", "colon", "?"])
+async def test_what_is_left_before_it_is_on_the_screen_ends_nothing(
+    still: StillClock, key: str
+) -> None:
+    fleet = fleet_of(["a"], still)
+    async with console_session(fleet, still) as session:
+        for dismissed in range(6):
+            session.app.simulate_key({"?": "question_mark"}.get(key, key))
+            for _ in range(dismissed):  # it has begun, and is not drawn yet
+                await asyncio.sleep(0)
+            if len(session.app.screen_stack) > 1:
+                session.app.screen.dismiss(None)
+            await session.pilot.pause()
+            session.app.simulate_key("escape")
+            await session.until(lambda: len(session.app.screen_stack) == 1)
+        assert session.app.is_running
 
 
 async def test_the_page_follows_its_vm_and_not_the_table(still: StillClock) -> None:

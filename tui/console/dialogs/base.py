@@ -105,8 +105,10 @@ class Dialog(LeftOnce[Result]):
                     yield Button(Content(label), id=name, compact=True)
 
     def on_mount(self) -> None:
-        """Choose the first answer."""
-        self.query(Button).first().focus()
+        """Choose the first answer; there is none on a dialog that was left before it was drawn."""
+        for button in self.query(Button):
+            button.focus()
+            break
 
     def on_unmount(self) -> None:
         """Let go of what was painted."""
