@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import base64
 import re
+from typing import Any
 
 import pytest
 
 from agentclient.fleet.store import Fleet
 from agentclient.model.job import JobProgress
+from agentclient.model.others import ChannelClient, Others
+from agentclient.model.snapshot import FreezeInfo, LeftBy
+from agentclient.model.states import FreezeState, OthersState, Stuck
 from agentclient.model.vm import VmId
 from tests.console import copying
 from tests.console.console_session import SMALL, ConsoleSession, console_session, qemu
-from tests.console.fakes import StillClock
+from tests.console.fakes import NOON, StillClock
 from tests.console.fleets import fleet_of, held, lost, make_vm, put, thawed
 from tests.console.held import at_risk, group_held, group_waits, hold, one_held, unverified
 from tui.console import clipboard
@@ -215,6 +219,71 @@ async def test_without_a_window_it_is_the_step_of_the_vm_under_the_cursor(
     put(fleet, qemu("mail"), last=lost(settled=False))
     written, _, _ = await pressed(fleet, still, monkeypatch)
     assert copied(written) == "frostwatch thaw qemu:mail"
+
+
+def in_state(still: StillClock, **changes: Any) -> Fleet:
+    fleet = fleet_of(["mail"], still)
+    put(fleet, qemu("mail"), **changes)
+    return fleet
+
+
+NEXT: dict[str, tuple[dict[str, Any], str]] = {
+    "frozen by somebody": (
+        {"freeze": FreezeInfo(FreezeState.FROZEN, NOON, foreign=True)},
+        "frostwatch thaw --foreign qemu:mail",
+    ),
+    "left by one that died": (
+        {"freeze": FreezeInfo(FreezeState.FROZEN, NOON), "left": LeftBy(1, 4711, "root", NOON)},
+        "frostwatch thaw qemu:mail",
+    ),
+    "may be frozen, the agent hangs": (
+        {"last": lost(settled=False)._replace(stuck=Stuck.STILL_FROZEN)},
+        "frostwatch rescue qemu:mail --rung sysrq",
+    ),
+    "lost, and thawed": ({"last": lost()}, "frostwatch freeze qemu:mail"),
+}
+
+
+@pytest.mark.parametrize("name", NEXT)
+async def test_y_and_what_is_taken_away_are_the_same_command(
+    still: StillClock, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    changes, command = NEXT[name]
+    written, dialog, _ = await pressed(in_state(still, **changes), still, monkeypatch)
+    assert (copied(written), dialog) == (command, "CopiedDialog")
+    written.clear()
+    async with console_session(in_state(still, **changes), still, size=SMALL) as session:
+        await session.press("home", "w", "2")
+        assert copied(written) == command
+
+
+async def test_with_the_command_stands_what_it_may_break(
+    still: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign = FreezeInfo(FreezeState.FROZEN, NOON, foreign=True)
+    _, _, text = await pressed(in_state(still, freeze=foreign), still, monkeypatch)
+    assert "step Find out who froze it; a thaw breaks that window" in text
+
+
+async def test_what_others_have_pending_is_no_reason_to_thaw(
+    still: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = in_state(
+        still, others=Others(OthersState.PENDING, NOON, by=ChannelClient("vzdump", 4711))
+    )
+    written, dialog, text = await pressed(fleet, still, monkeypatch)
+    assert (written, dialog) == ([], "")
+    assert "nothing has to be done here next by a command" in text
+
+
+async def test_in_a_drill_the_step_of_the_vm_under_the_cursor_is_a_key(still: StillClock) -> None:
+    fleet = Fleet(wall=still.wall)
+    fleet.set_vms("drill", [make_vm("db-1", source="drill")])
+    put(fleet, VmId("drill", "db-1"), freeze=FreezeInfo(FreezeState.FROZEN, NOON, foreign=True))
+    async with console_session(fleet, still, size=(200, 60)) as session:
+        await session.press("y")
+        assert "Find out who froze it" in session.notice
+        assert "t in the drill's console" in session.notice
 
 
 async def test_a_click_on_the_banner_is_the_key(still: StillClock) -> None:

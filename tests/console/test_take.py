@@ -22,7 +22,6 @@ from tests.console.fakes import FakeOperations, StillClock
 from tests.console.fleets import HOSTILE_NAMES, fleet_of, lost, put, state_of
 from tests.console.guest_report import REPORT, past
 from tests.console.test_pages import written_by
-from tui.console.actions.take import command_of
 from tui.console.model.incident_report import (
     MOST_LINES,
     Incident,
@@ -30,6 +29,7 @@ from tui.console.model.incident_report import (
     file_name,
     incident_report,
 )
+from tui.console.model.next_command import next_of
 from tui.console.pages.plain import PlainPage
 from tui.shared.clocks import Moment
 from tui.shared.glyphs import Signs
@@ -115,7 +115,8 @@ def test_a_command_is_the_vm_s_own_and_nothing_beside_it(
     """A name may end as a sentence does: without its last letter it is another VM's (P6)."""
     fleet = fleet_of([name], still)
     put(fleet, qemu(name), last=lost()._replace(cause=cause, next=None))
-    assert command_of(state_of(fleet, name)) == command
+    found = next_of(state_of(fleet, name))
+    assert (found and found.command) == command
 
 
 async def test_a_picture_of_a_vm_of_any_name_is_a_picture(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from tui.console.actions.context import ActionContext
 from tui.console.actions.execute import READ_ONLY, Executor
-from tui.console.actions.next_command import NOTHING_NEXT, command_now
+from tui.console.actions.next_command import NOTHING_NEXT, next_now
 from tui.console.model.targets import Target, Targets
 from tui.console.widgets.lines import LinesView
 from tui.shared.fit import safe
@@ -56,7 +56,7 @@ class Possible:
             "thaw": self._acts,
             "thaw.all": self._thaw_all,
             "copy": self._copy,
-            "copy.next": lambda _chosen: None if command_now(context) else NOTHING_NEXT,
+            "copy.next": lambda _chosen: None if next_now(context) else NOTHING_NEXT,
             "extend": self._extend,
             "attach": self._attach,
             "stop": self._stop,

@@ -13,9 +13,7 @@ from pathlib import Path
 from agentclient.journal.history import VmHistory
 from agentclient.late import load
 from agentclient.model.errors import FrostwatchError
-from agentclient.model.explanation.present import present
 from agentclient.model.guest_report import GuestReport
-from agentclient.model.next_command import command_in
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import Level
 from tui.console.actions.context import ActionContext
@@ -30,6 +28,7 @@ from tui.console.model.incident_report import (
     incident_report,
     log_text,
 )
+from tui.console.model.next_command import next_of
 from tui.console.terminal import TerminalApp
 from tui.shared.fit import safe
 from tui.shared.verdict import verdict_of
@@ -59,7 +58,7 @@ class TakePrompt:
             state: the VM, as it was when the key was pressed.
             report: what its agent has told, if it was asked.
         """
-        outcome, command = outcome_text(state), command_of(state)
+        outcome, command = outcome_text(state), _command(state)
         count = len(self._context.fleet.log_since(state.id))
         offers = {
             Take.OUTCOME: outcome.partition("\n")[0] if outcome is not None else None,
@@ -83,7 +82,7 @@ class TakePrompt:
             case Take.OUTCOME:
                 self._copy("What came out", outcome_text(state) or "")
             case Take.COMMAND:
-                self._copy("The next command", command_of(state) or "")
+                self._copy("The next command", _command(state) or "")
             case Take.LOG:
                 self._copy("The log", log_text(state.id, log))
             case Take.SAVE_LOG:
@@ -140,10 +139,10 @@ def outcome_text(state: VmState) -> str | None:
     return "\n".join(safe(line, 2000) for line in lines)
 
 
-def command_of(state: VmState) -> str | None:
-    """Return the first command of the next step of a VM; None if none is needed."""
-    steps = (one.do for one in present(state))
-    return next((one for step in steps if (one := command_in(step, state.vm))), None)
+def _command(state: VmState) -> str | None:
+    """Return the command that comes next for a VM; None if there is none."""
+    found = next_of(state)
+    return found.command if found is not None else None
 
 
 def _known(past: Future[VmHistory | None]) -> VmHistory | None:

@@ -10,6 +10,7 @@ from tui.shared.fit import safe, wrap
 from tui.shared.tone import Line, Piece, Tone
 
 LONGEST = 4000
+_LABEL = 6
 SENT = "in the clipboard, if this terminal takes it (OSC 52); else it is to be marked here"
 NOT_SENT = "this terminal has no clipboard for us: it is to be marked here"
 
@@ -21,11 +22,13 @@ class CopiedDialog(Dialog[None]):
         title: what it is, safe to show.
         text: what was copied.
         sent: it was sent to the terminal's clipboard.
+        step: what to do before it, and what it may break; empty if it says it all.
     """
 
-    def __init__(self, title: str, text: str, *, sent: bool) -> None:
+    def __init__(self, title: str, text: str, *, sent: bool, step: str = "") -> None:
         self._copied = text
         self._sent = sent
+        self._step = "" if step == text else step
         super().__init__(title)
 
     def lines(self) -> Iterable[Line]:
@@ -33,6 +36,9 @@ class CopiedDialog(Dialog[None]):
         for line in wrap(safe(self._copied, LONGEST), self._room):
             yield (Piece(line, Tone.HEAD),)
         yield EMPTY
+        if self._step:
+            yield (Piece(f"{'step':<{_LABEL}}", Tone.DIM), Piece(safe(self._step, LONGEST)))
+            yield EMPTY
         yield (Piece(SENT if self._sent else NOT_SENT, Tone.DIM if self._sent else Tone.WARN),)
 
     def answers(self) -> Sequence[tuple[str, str]]:

@@ -1,0 +1,73 @@
+"""What comes next for a VM: the command, and the step that it is part of. One rule for all keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+from agentclient.late import load
+from agentclient.model.next_command import command_in, thaw_commands
+from agentclient.model.others_freeze import OthersFreeze
+from agentclient.model.snapshot import VmState
+from agentclient.model.vm import DRILL_SOURCE, Vm
+from tui.console.model.open_window import OpenWindow
+
+_IN_A_DRILL: Final = "the drill's console"  # each command of a drill's guest is a key of that
+
+
+class Next(NamedTuple):
+    """What comes next.
+
+    Attributes:
+        step: what to do, a sentence with the command in it; empty if the command says it all.
+        command: the command; None in a drill, where the step names a key.
+    """
+
+    step: str
+    command: str | None
+
+
+def next_of_window(window: OpenWindow) -> Next:
+    """Return what ends a window that is open: all of it is thawed next."""
+    command = thaw_commands(window.vms)
+    return Next(command, None) if _IN_A_DRILL in command else Next("", command)
+
+
+def next_of(state: VmState) -> Next | None:
+    """Return what comes next for a VM; None if nothing does that is done by a command.
+
+    Args:
+        state: the VM.
+    """
+    return next((found for step in _steps(state) if (found := _in(step, state.vm))), None)
+
+
+def _in(step: str, vm: Vm) -> Next | None:
+    """Return what a step asks for by a command; None if it asks for none."""
+    if vm.source == DRILL_SOURCE:
+        return Next(step, None) if _IN_A_DRILL in step else None
+    command = command_in(step, vm)
+    return Next(step, command) if command is not None else None
+
+
+def _steps(state: VmState) -> Iterator[str]:
+    """Yield what is to be done about a VM, the most urgent first.
+
+    Whatever others have pending is theirs as long as it goes on: nothing is to be done about it.
+    What is seen of the VM, of its agent and as evidence says what to look at, and nothing to do.
+    An outcome knows more of a guest that may be frozen than the state of its file systems does.
+    """
+    words = load("agentclient.model.explanation.present", "present")(state)
+    topic = load("agentclient.model.explanation.entry", "Topic")
+    maybe_frozen = load("agentclient.model.explanation.states", "MAYBE_FROZEN")
+    last = []
+    for one in words:
+        word = one.explanation.word
+        is_looked_at = one.explanation.topic in (topic.EVIDENCE, topic.AGENT, topic.VM)
+        if is_looked_at or word == OthersFreeze.PENDING:
+            continue
+        if one.explanation.topic is topic.FILE_SYSTEMS and word == maybe_frozen:
+            last.append(one.do)
+        else:
+            yield one.do
+    yield from last
