@@ -74,9 +74,9 @@ async def test_help_palette_and_the_last_line_say_the_keys_as_they_are(still: St
         assert "F Freeze" in keys_of(session)
         assert "F1 Help" in keys_of(session)
         await session.press("f1")
-        assert "F Ctrl-t" in session.line_of("Freeze the marked VMs")
+        assert "F Ctrl-T" in session.line_of("Freeze the marked VMs")
         await session.press("escape", "colon", *"freeze m")
-        assert "F Ctrl-t" in session.line_of("Freeze   ")
+        assert "F Ctrl-T" in session.line_of("Freeze   ")
         await session.press("enter")
         assert session.dialog == "FreezeDialog"
 

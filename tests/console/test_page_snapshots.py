@@ -1,4 +1,4 @@
-"""What the pages look like: pictures that are compared, each of them reached by real keys."""
+"""What pages, palette and columns look like: compared pictures, each reached by real keys."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ PAGES = {
     "guest": ("slash", *"app-10", "enter", "d", "3"),
     "past": ("slash", *"app-10", "enter", "d", "6", "j"),
     "events": ("E", "up"),
+    "palette": ("slash", *"app-10", "enter", "colon", *"co", "down"),
+    "columns": ("C", "down", "down", "space", "down", "right"),
 }
 
 

@@ -16,10 +16,11 @@ from tests.console.console_session import SMALL, console_session, qemu
 from tests.console.fakes import FakeOperations, StillClock
 from tests.console.fleets import every_state, fleet_of, held, put, state_of
 from tui.console import keymap
-from tui.console.dialogs.palette import PaletteDialog
+from tui.console.dialogs.palette import SHORT_NAME, PaletteDialog
 from tui.console.model.commands import Command, matching, suggestion
 from tui.console.model.order import Order
 from tui.shared.glyphs import Signs
+from tui.shared.key_names import key_name
 
 SIZES_AND_SIGNS = [(SMALL, True), ((120, 40), False), ((200, 60), False)]
 ACTING = [one for one in keymap.ACTIONS if isinstance(one, Binding) and one.id]
@@ -237,3 +238,23 @@ async def test_the_help_says_which_frostwatch_it_is_and_where_its_journal_is(
         assert "version" in session.line_of("version   ")
         await session.press("escape", "slash", *"journal")
         assert "none in a drill" in session.text
+
+
+async def test_no_two_actions_are_called_the_same_and_each_fits_a_small_screen(
+    still: StillClock,
+) -> None:
+    async with console_session(fleet_of(["a"], still), still) as session:
+        await session.press("colon")
+        dialog = session.app.screen
+        assert isinstance(dialog, PaletteDialog)
+        names = [command.name for command in dialog._commands]
+        assert len(set(names)) == len(names)
+        assert [name for name in names if len(name) > SHORT_NAME] == []
+
+
+@pytest.mark.parametrize(
+    ("key", "written"),
+    [("ctrl+p", "Ctrl-P"), ("shift+up", "Shift-Up"), ("j", "j"), ("slash", "/"), ("f1", "F1")],
+)
+def test_a_key_is_written_as_in_the_docs(key: str, written: str) -> None:
+    assert key_name(key) == written

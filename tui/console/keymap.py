@@ -151,7 +151,7 @@ VIEWS: list[BindingType] = [
     Binding(
         "greater_than_sign",
         "sort_column(1)",
-        "Sort by the next column",
+        "Sort further right",
         show=False,
         id="sort.next",
         tooltip="Sort by the column to the right; a click on a title too",
@@ -159,7 +159,7 @@ VIEWS: list[BindingType] = [
     Binding(
         "less_than_sign",
         "sort_column(-1)",
-        "Sort by the column before",
+        "Sort further left",
         show=False,
         id="sort.previous",
         tooltip="Sort by the column to the left",
@@ -274,7 +274,7 @@ VIEWS: list[BindingType] = [
     Binding(
         "ctrl+z",
         "stop_console",
-        "Stop",
+        "Stop the console",
         show=False,
         priority=True,
         id="stop.console",

@@ -20,5 +20,6 @@ def key_name(key: str) -> str:
         return _NAMES[key]
     for modifier in ("ctrl", "shift", "alt"):
         if key.startswith(f"{modifier}+"):
-            return f"{modifier.capitalize()}-{key_name(key.removeprefix(f'{modifier}+'))}"
+            rest = key_name(key.removeprefix(f"{modifier}+"))
+            return f"{modifier.capitalize()}-{rest.upper() if len(rest) == 1 else rest}"
     return key if len(key) == 1 else key.capitalize()

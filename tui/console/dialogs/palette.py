@@ -16,7 +16,7 @@ from tui.shared.fit import fit, safe, wrap
 from tui.shared.glyphs import Signs
 from tui.shared.tone import Line, Piece, Tone
 
-_KEYS, _NAME, _SHORT_NAME = 9, 26, 20  # cells
+_KEYS, _NAME, SHORT_NAME = 9, 26, 20  # cells
 _ROOMY = 80
 _HEAD = 2  # lines above the commands
 _TOLD = 3  # lines of what the chosen command does
@@ -86,7 +86,7 @@ class PaletteDialog(Dialog[Command]):
 
     def _line(self, command: Command, *, here: bool) -> Line:
         mark = self._signs.cursor if here else " "
-        head = f"{mark} {fit(command.name, _NAME if self._room >= _ROOMY else _SHORT_NAME)} "
+        head = f"{mark} {fit(command.name, _NAME if self._room >= _ROOMY else SHORT_NAME)} "
         keys = f"{fit(command.keys, _KEYS)} "
         room = max(self._room - cell_len(head) - cell_len(keys), 1)
         if command.why_not is not None:

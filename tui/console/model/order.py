@@ -72,7 +72,7 @@ _LABELS = {
     Order.SOURCE: "by source",
     Order.RUN: "by what the VM does, the worst on top",
     Order.KNOWN_BY: "by what the agent is known by",
-    Order.ENDS_IN: "by the end of the wait, the soonest on top",
+    Order.ENDS_IN: "by the wait's end, the soonest on top",
     Order.SILENT: "by silence, the longest on top",
     Order.HELD: "by the window's age, the oldest on top",
     Order.WHY: "by the reason",
