@@ -72,7 +72,7 @@ def test_who_leaves_early_is_told_what_was_left(name: str) -> None:
     assert not went_well(scenario, written)
     said = "\n".join(as_text(debrief(scenario, written, Signs(ascii=True))))
     assert "left before its end" in said
-    assert "you left before this was done" in said
+    assert "  x you left before this was done" in said
     assert said.isascii()
     assert not went_well(scenario, diary())
 

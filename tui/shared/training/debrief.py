@@ -87,7 +87,7 @@ def _told(fact: Fact) -> Line:
 
 
 def _marked(mark: Mark, signs: Signs) -> Line:
-    sign = ("+" if mark.good else "-") if signs.ascii else ("✓" if mark.good else "✗")
+    sign = signs.yes if mark.good else signs.no
     at = clock(mark.at) if mark.at is not None else ""
     tone = _tone(mark.good)
     return (Piece(f"  {at:>5}  "), Piece(f"{sign} ", tone), Piece(mark.text, tone))
