@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from textual.app import ComposeResult
 
 from agentclient.journal.figures import Figures
 from agentclient.journal.history import VmHistory
@@ -15,7 +18,12 @@ from agentclient.model.errors import FrostwatchError
 from agentclient.model.states import WindowKind, WindowState
 from tests.console.console_session import console_session
 from tests.console.fakes import FakeOperations, StillClock
-from tests.console.fleets import fleet_of
+from tests.console.fleets import fleet_of, state_of
+from tui.console.dialogs.base import Dialog
+from tui.console.dialogs.copy_run import LeftCopyDialog
+from tui.console.dialogs.history import HistoryDialog
+from tui.console.model.targets import Target
+from tui.shared.glyphs import Signs
 
 
 def window() -> WindowRow:
@@ -59,6 +67,43 @@ async def test_what_the_journal_knows_is_shown(
         assert words in session.text
         await session.press("escape")
         assert session.dialog == ""
+
+
+def answered_meanwhile(
+    dialog: type[Dialog[Any]], look: Future[Any], found: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Have a look answered behind the dialog's first text, and before it is on the screen."""
+    compose = dialog.compose
+
+    def composed(self: Dialog[Any]) -> ComposeResult:
+        yield from compose(self)
+        look.set_result(found)
+
+    monkeypatch.setattr(dialog, "compose", composed)
+
+
+async def test_what_is_known_while_the_dialog_comes_is_shown(
+    still: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operations, look = FakeOperations(), Future[VmHistory | None]()
+    monkeypatch.setattr(operations, "history", lambda *_: look)
+    answered_meanwhile(
+        HistoryDialog, look, VmHistory((window(),), Figures(3, 0.2, 0.5, 0.7)), monkeypatch
+    )
+    async with console_session(fleet_of(["a"], still), still, operations=operations) as session:
+        await session.press("H")
+        await session.until(lambda: "3 freezes answered" in session.text, within_s=3)
+
+
+async def test_what_is_left_and_known_while_the_dialog_comes_is_shown(
+    still: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = Future[Any]()
+    answered_meanwhile(LeftCopyDialog, look, (), monkeypatch)
+    async with console_session(fleet_of(["a"], still), still) as session:
+        target = Target(state_of(session.fleet, "a"))
+        session.app.push_screen(LeftCopyDialog(target, look, Signs()))
+        await session.until(lambda: "there is nothing to end" in session.flat, within_s=3)
 
 
 async def test_p_shows_how_a_window_is_seen_again(still: StillClock) -> None:

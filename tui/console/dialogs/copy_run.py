@@ -153,7 +153,9 @@ class LeftCopyDialog(Dialog["tuple[LeftCopy, ...]"]):
     def on_mount(self) -> None:
         """Show what is there as soon as it is known."""
         super().on_mount()
-        if not self._look.done():
+        if self._look.done():  # perhaps since it was put together
+            self.update_text()
+        else:
             self._timer = self.set_interval(_LOOK_S, self._look_again)
 
     def _look_again(self) -> None:

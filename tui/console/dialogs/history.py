@@ -43,14 +43,14 @@ class HistoryDialog(Dialog[None]):
         look: its past; None if the journal can't tell.
         clock: the time.
         signs: the set of signs that the terminal can show.
-        replay: shows how a window of that number is replayed.
+        replay: plays a window, by its number, again.
     """
 
     maximum_width: ClassVar[int] = 150
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "choose(-1)", "Newer window", id="past.up"),
         Binding("down,j", "choose(1)", "Older window", id="past.down"),
-        Binding("p", "replay", "Replay", id="past.replay", tooltip="How to see it again"),
+        Binding("p", "replay", "Replay", id="past.replay", tooltip="Play it again"),
         Binding("pageup", "choose(-10)", "Ten newer", show=False, id="past.page_up"),
         Binding("pagedown", "choose(10)", "Ten older", show=False, id="past.page_down"),
         Binding("home,g", "choose(-1000000)", "The newest", show=False, id="past.first"),
@@ -76,7 +76,9 @@ class HistoryDialog(Dialog[None]):
     def on_mount(self) -> None:
         """Wait for the journal without holding up anything."""
         super().on_mount()
-        if not self._look.done():
+        if self._look.done():  # perhaps since it was put together
+            self.update_text()
+        else:
             self._timer = self.set_interval(_LOOK_S, self._look_again)
 
     def _look_again(self) -> None:
@@ -203,7 +205,7 @@ class HistoryDialog(Dialog[None]):
         self.app.push_screen(CertificateDialog(row, members, usual, self._clock, self._signs))
 
     def action_replay(self) -> None:
-        """Show how the chosen window, and what was frozen with it, is seen again."""
+        """Play the chosen window, and what was frozen with it, again."""
         past = self._past
         if past is not None and past.windows:
             self._replay(past.windows[self._chosen].window)

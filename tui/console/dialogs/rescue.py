@@ -88,6 +88,7 @@ class RescueDialog(Dialog[Step]):
         """Show the ladder as soon as it is known, and what its rungs find meanwhile."""
         super().on_mount()
         self._told = self._known
+        self.update_text()  # of now: more may be known since it was put together
         self.set_interval(_LOOK_S, self._look_again)
 
     def _look_again(self) -> None:
