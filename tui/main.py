@@ -27,6 +27,7 @@ from tui.cli.options import (
     general_options,
     interval,
     max_hold_option,
+    settings_options,
     spelled_out,
 )
 from tui.shared.terminal_features import on_terminal
@@ -188,6 +189,7 @@ def _open_console(options: Options) -> int:
             copy_to=options.general.copy_to,
             journal=engine.journal.path if engine.journal is not None else None,
             handover=lambda: load("agentclient.journal.handover", "HandoverBook")(engine.journal),
+            journal_options=settings_options(options),
             **look,
         )
 

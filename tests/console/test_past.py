@@ -104,14 +104,3 @@ async def test_what_is_left_and_known_while_the_dialog_comes_is_shown(
         target = Target(state_of(session.fleet, "a"))
         session.app.push_screen(LeftCopyDialog(target, look, Signs()))
         await session.until(lambda: "there is nothing to end" in session.flat, within_s=3)
-
-
-async def test_p_shows_how_a_window_is_seen_again(still: StillClock) -> None:
-    operations = FakeOperations()
-    operations.past = VmHistory((window(),), Figures(0))
-    async with console_session(fleet_of(["a"], still), still, operations=operations) as session:
-        await session.press("H", "p")
-        assert session.dialog == "CopiedDialog"
-        assert "frostwatch replay --window 1" in session.text
-        await session.press("escape")
-        assert session.dialog == "HistoryDialog"

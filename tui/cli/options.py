@@ -327,6 +327,12 @@ def with_options(function: Callable[..., int]) -> Callable[..., int]:
     return general_options(update_wrapper(command, function))
 
 
+def settings_options(options: Options) -> tuple[str, ...]:
+    """Return the options by which another frostwatch reads the same settings."""
+    named = () if options.config is None else ("--config", options.config)
+    return (*named, *(("--no-config",) if options.no_config else ()))
+
+
 def general_options(function: Callable[..., int]) -> Callable[..., int]:
     """Give a command what says which VMs there are, and which settings."""
     drilled = drill_option(speed_option(config_option(no_config_option(function))))

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 
-from tui.cli.options import Options
+from tui.cli.options import Options, settings_options
 
 # What a browser shows, whatever terminal the server was started in: all letters and colours.
 VARIABLES = ("TERM=xterm-256color", "COLORTERM=truecolor", "LC_ALL=C.UTF-8")
@@ -36,10 +36,7 @@ def _arguments(options: Options) -> Iterator[str]:
         yield f"--drill={options.drill}"
     if options.drill_speed is not None:
         yield f"--drill-speed={options.drill_speed:g}"
-    if options.config is not None:
-        yield from ("--config", options.config)
-    if options.no_config:
-        yield "--no-config"
+    yield from settings_options(options)
     if options.or_drill:
         yield "--or-drill"
     bell = options.given.get("bell")

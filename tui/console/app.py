@@ -80,6 +80,8 @@ class FrostwatchApp(KeptViewApp, PageKeysApp):
         notify: how an operator is called who does not look at the screen.
         memory: what is done about the process's memory; None leaves it alone.
         handover: returns what keeps when the console was left; None where nothing is kept.
+        journal_options: the options by which another frostwatch finds the same journal; None where
+            none can play it again.
         keys: the keys that actions have in the place of their usual ones, by the actions' ids.
         journal: the journal's file, which the help names; None if there is none.
         theme: the name of the theme that is set, and its colours; None for the last console's.
@@ -112,6 +114,7 @@ class FrostwatchApp(KeptViewApp, PageKeysApp):
         notify: Notify = Notify(),  # noqa: B008 - it can't be changed
         memory: MemoryPort | None = None,
         handover: Callable[[], HandoverPort] | None = None,
+        journal_options: tuple[str, ...] | None = None,
         keys: Mapping[str, str] | None = None,
         journal: Path | None = None,
         theme: tuple[str, Colours] | None = None,
@@ -150,6 +153,7 @@ class FrostwatchApp(KeptViewApp, PageKeysApp):
             read_only,
             times,
             self.write_to_terminal,
+            journal_options,
         )
         self._top = tuple(self.lines_on_top())
         if self.signs.ascii:

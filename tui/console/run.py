@@ -47,6 +47,7 @@ def run(
     theme: tuple[str, Colours] | None = None,
     journal: Path | None = None,
     handover: Callable[[], HandoverPort] | None = None,
+    journal_options: tuple[str, ...] | None = None,
 ) -> int:
     """Open the console, and return when it was left and every guest is thawed, or was told about.
 
@@ -66,6 +67,8 @@ def run(
         theme: the name of the theme that is set, and its colours; None for the last console's.
         journal: the journal's file, which the help names; None if there is none.
         handover: returns what keeps when the console was left; None where nothing is kept.
+        journal_options: the options by which another frostwatch finds the same journal; None where
+            none can play it again.
 
     Returns:
         0, or 1 if a guest may still be frozen or the console failed.
@@ -88,6 +91,7 @@ def run(
         keeper=keeper,
         memory=memory,
         handover=handover,
+        journal_options=journal_options,
     )
 
     def leave_screen() -> None:

@@ -10,8 +10,11 @@ import errno
 import os
 import select
 import signal
+import termios
+import threading
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from textual.app import App
@@ -21,6 +24,7 @@ from textual.filter import LineFilter, NoColor
 from textual.message import Message
 
 from agentclient.late import load
+from agentclient.model.errors import NO_THREAD
 from tui.console.bare_terminal import tell_stderr
 from tui.console.model.exit_kind import ExitKind
 from tui.console.textual_internals import survive_lost_terminal, write_changed_cells_only
@@ -68,6 +72,7 @@ class TerminalDriver(LinuxDriver):
         super().__init__(app, **options)
         self._told = app
         self._stopping = False
+        self._is_lent = False
         survive_lost_terminal(self)
         # In the place of Textual's, which it has just set.
         signal.signal(signal.SIGTSTP, lambda *_: app.post_message(StopWanted()))
@@ -112,6 +117,54 @@ class TerminalDriver(LinuxDriver):
             self._stopping = False
         return bool(went_on)
 
+    # -- lent to another program ---------------------------------------------------------------
+
+    def write(self, data: str) -> None:
+        """Write to the terminal, unless another program has it."""
+        if not self._is_lent:
+            super().write(data)
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Leave the terminal to another program of this job, and draw nothing meanwhile.
+
+        A Ctrl-Z there stops this process as well, for the shell to come back.
+        """
+        self.suspend_application_mode()
+        before = None
+        with suppress(termios.error):
+            before = termios.tcgetattr(self.fileno)
+        signals = {each: signal.getsignal(each) for each in (signal.SIGTSTP, signal.SIGCONT)}
+        self._is_lent = True
+        try:
+            for each in signals:
+                signal.signal(each, signal.SIG_DFL)
+            yield
+        finally:
+            for each, handler in signals.items():
+                signal.signal(each, handler)
+            with suppress(termios.error):  # who was killed has left the terminal as it had it
+                if before is not None:
+                    termios.tcsetattr(self.fileno, termios.TCSANOW, before)
+            if self._told.is_running:
+                self._is_lent = False
+                self.resume_application_mode()
+                self._told.refresh(layout=True)
+
+    def call_out(self, text: str) -> None:
+        """Write what calls an operator, also while another program has the terminal."""
+        if not self._is_lent:
+            self.write(text)
+            self.flush()
+            return
+
+        def write() -> None:  # a terminal may be stopped
+            with suppress(OSError):
+                os.write(self.fileno, text.encode())
+
+        with suppress(*NO_THREAD):
+            threading.Thread(target=write, name="call", daemon=True).start()
+
     def begin_again(self) -> None:
         """Take the terminal anew: whoever had it meanwhile may have left it in any state."""
         self.suspend_application_mode()
@@ -153,8 +206,7 @@ class TerminalApp(App[ExitKind]):
     def write_to_terminal(self, text: str) -> None:
         """Write what is no part of the screen; without a terminal nothing is written."""
         if self.terminal is not None:
-            self.terminal.write(text)
-            self.terminal.flush()
+            self.terminal.call_out(text)
 
     # -- the end -------------------------------------------------------------------------------
 

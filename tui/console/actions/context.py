@@ -36,6 +36,8 @@ class ActionContext:
         read_only: nothing may be sent to any guest.
         schedule: how long freezes are waited for, of a VM for which nothing is set.
         write_to_terminal: writes to the terminal what is no part of the screen.
+        journal_options: the options by which another frostwatch finds the same journal; None where
+            none can play it again.
     """
 
     app: App[Any]
@@ -49,6 +51,7 @@ class ActionContext:
     read_only: bool
     schedule: Schedule
     write_to_terminal: Callable[[str], None] = lambda _text: None
+    journal_options: tuple[str, ...] | None = None
 
     def schedule_of(self, vm: Vm) -> Schedule:
         """Return how long a freeze of a VM is waited for, and its window held."""

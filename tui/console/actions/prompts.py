@@ -25,6 +25,7 @@ from tui.console.actions.possible import (
     Possible,
     nothing_in_flight,
 )
+from tui.console.actions.replay import ReplayPrompt
 from tui.console.actions.rescue import RescuePrompt
 from tui.console.dialogs.columns import ColumnsDialog
 from tui.console.dialogs.extend import ExtendDialog
@@ -63,6 +64,7 @@ class Prompts:
         self._copy = CopyPrompt(context)
         self._possible = Possible(context, self._executor)
         self.next_command = NextCommandPrompt(context)
+        self._replay = ReplayPrompt(context, self.next_command)
 
     def ended(self) -> Iterator[Notice]:
         """Yield what came of what has ended since the last time."""
@@ -128,12 +130,8 @@ class Prompts:
             return
         past = self._context.operations.history(state.vm)
         clock, signs = self._context.clock, self._context.signs
-        dialog = HistoryDialog(Target(state), past, clock, signs, self._show_replay)
+        dialog = HistoryDialog(Target(state), past, clock, signs, self._replay.play)
         self._context.app.push_screen(dialog)
-
-    def _show_replay(self, window: int) -> None:
-        command = f"frostwatch replay --window {window}"
-        self.next_command.show("To see it again, in another terminal", command)
 
     def extend(self) -> None:
         """Ask, and hold the windows for longer."""
