@@ -311,3 +311,18 @@ async def test_i_is_the_hint_whatever_keys_are_set() -> None:
         await one.until(lambda: one.dialog == "")
         await one.pilot.press("f")  # its usual key: the one that is set is taken
         await one.until(lambda: one.dialog == "FreezeDialog")
+
+
+async def test_help_and_palette_name_the_hint_and_what_explains_by_keys_of_their_own() -> None:
+    async with playing("lost", (120, 60)) as one:
+        await one.begin()
+        await one.pilot.press("question_mark", "slash", *"mean")
+        await one.until(lambda: "What this VM's states" in one.screen)
+        line = next(line for line in one.lines if "What this VM's states" in line)
+        assert line.partition("What this")[0].split()[-1] == "F2"
+        await one.pilot.press("escape", "escape", "colon", *"hint")
+        await one.until(lambda: "What is to be done now, and how" in one.screen)
+        await one.pilot.press("enter")
+        await one.until(lambda: "hint: step 1 of 4" in one.screen)
+        await one.pilot.press("escape", "f2")
+        await one.until(lambda: "what it means" in one.screen)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 from textual.binding import Binding, BindingType
@@ -27,7 +28,19 @@ _KEYS: list[BindingType] = [
 _EMPTY: Line = (Piece(""),)
 
 
-class TrainingApp(FrostwatchApp):
+def _with_keys_left(bindings: Iterable[BindingType]) -> Iterator[Binding]:
+    """Yield the console's actions with those of their keys that the scenario has no use for."""
+    taken = {one.key for one in _KEYS if isinstance(one, Binding)}
+    for one in bindings:
+        if isinstance(one, Binding):
+            keys = [key for key in one.key.split(",") if key not in taken]
+            yield replace(one, key=",".join(keys))
+
+
+_PAGES = list(_with_keys_left(keymap.PAGES))
+
+
+class TrainingApp(FrostwatchApp, inherit_bindings=False):
     """The console of a scenario.
 
     Args:
@@ -39,8 +52,15 @@ class TrainingApp(FrostwatchApp):
         options: as the console takes them.
     """
 
-    BINDINGS: ClassVar[list[BindingType]] = _KEYS
-    HELP_GROUPS: ClassVar[keymap.Groups] = (("The scenario", _KEYS), *keymap.HELP)
+    BINDINGS: ClassVar[list[BindingType]] = [*_KEYS, *keymap.ACTIONS, *_PAGES, *keymap.VIEWS]
+    HELP_GROUPS: ClassVar[keymap.Groups] = (
+        ("The scenario", _KEYS),
+        *((title, _PAGES if title == "Pages" else group) for title, group in keymap.HELP),
+    )
+    PLACES: ClassVar[keymap.Groups] = (
+        ("app", [*_KEYS, *keymap.ACTIONS, *_PAGES, *keymap.VIEWS]),
+        *keymap.PLACES[1:],
+    )
 
     def __init__(
         self,
