@@ -79,6 +79,28 @@ async def test_windows_that_are_held_can_be_left_to_their_holders(
         assert session.app.is_running is not held
 
 
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_what_each_answer_means_is_broken_at_words_below_its_beginning(
+    still: StillClock, size: tuple[int, int]
+) -> None:
+    fleet = fleet_of(["a"], still)
+    put(fleet, qemu("a"), progress=held_now(still))
+    operations = FakeOperations()
+    operations.add(state_of(fleet, "a").vm)
+    async with console_session(fleet, still, operations=operations, size=size) as session:
+        await session.press("q")
+        for answer, last in (("Thaw", "answers."), ("Both", "was asked."), ("Keep", "Leave now.")):
+            begins = session.lines.index(session.line_of(f"  {answer}  "))
+            line = session.lines[begins]
+            frame, column = line.index("│"), line.index(answer) + 11
+            ends = begins
+            while last not in session.lines[ends]:
+                ends += 1
+                assert not session.lines[ends][frame + 1 : column].strip(), session.text
+                assert session.lines[ends][column].strip(), session.text
+            assert ends - begins <= 2, session.text
+
+
 async def test_an_operation_that_ends_at_once_needs_no_waiting(still: StillClock) -> None:
     def end(operation: FakeOperation) -> None:
         operation.outcome = Outcome(OutcomeKind.VERIFIED, "thawed", settled=True)

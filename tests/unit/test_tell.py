@@ -17,6 +17,7 @@ from agentclient.model.states import AgentState, KnownBy, OutcomeKind
 from tests.unit.cli_fakes import World, frozen, world
 from tui.cli import tell
 from tui.main import run
+from tui.shared.folding import folded
 
 __all__ = ["world"]
 
@@ -64,11 +65,11 @@ def test_a_command_that_is_to_be_copied_stays_on_one_line() -> None:
     command = "frostwatch thaw --vm name=db1,agent=/run/db1.qga --foreign db1"
     text = f"db1: left frozen by pid 4711, which has ended; thaw it with: {command}; that is all"
     for columns in (40, 60, 80):
-        lines = tell.folded(text, columns).splitlines()
+        lines = folded(text, columns).splitlines()
         assert [line for line in lines if command in line], lines
         assert " ".join(line.strip() for line in lines) == text
     held = "it is another frostwatch holds it, as a rule: frostwatch: that is no command at all"
-    assert max(map(len, tell.folded(held, 40).splitlines())) <= 40
+    assert max(map(len, folded(held, 40).splitlines())) <= 40
 
 
 WORDS = st.lists(st.text("ab é世", min_size=1, max_size=12), min_size=1, max_size=30).map(" ".join)
@@ -77,7 +78,7 @@ WORDS = st.lists(st.text("ab é世", min_size=1, max_size=12), min_size=1, max_s
 @settings(max_examples=80, deadline=None)
 @given(WORDS, st.integers(1, 130), st.integers(0, 90))
 def test_no_word_is_lost_and_no_line_is_too_long(text: str, columns: int, below: int) -> None:
-    shown = tell.folded(text, columns, below)
+    shown = folded(text, columns, below)
     assert shown.split() == text.split()
     if columns >= 40:
         assert all(cell_len(line) <= columns for line in shown.splitlines())

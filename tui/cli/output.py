@@ -20,7 +20,7 @@ from typing import NamedTuple
 import click
 
 from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
-from tui.cli.tell import FURTHER, columns_of, folded
+from tui.shared.folding import FURTHER, columns_of, folded
 
 _NO_READER = "nobody reads it any more"
 _UP = "\x1b[1A"

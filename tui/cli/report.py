@@ -21,8 +21,8 @@ from agentclient.model.states import EvidenceName, EvidenceResult, Level, Outcom
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm, VmId
 from tui.cli.output import Output
-from tui.cli.tell import FURTHER, columns_of, folded
 from tui.shared.bulk_words import recap
+from tui.shared.folding import FURTHER, columns_of, folded
 
 if TYPE_CHECKING:
     from agentclient.model.outcome import GroupOutcome

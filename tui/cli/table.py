@@ -14,8 +14,8 @@ from typing import Final
 import click
 from rich.cells import cell_len
 
-from tui.cli import tell
 from tui.shared.fit import fit_middle, wrap
+from tui.shared.folding import columns_of
 from tui.shared.terminal_features import NO_COLOURS, ascii_alone
 
 GAP = "  "
@@ -112,7 +112,7 @@ def fitted(
 
 def room_of_terminal() -> int | None:
     """Return how many cells a line on stdout may take; None if it is no terminal."""
-    columns = tell.columns_of(sys.stdout)
+    columns = columns_of(sys.stdout)
     return None if columns is None else columns - 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 from collections import Counter
 from collections.abc import Iterator
 
@@ -14,6 +15,7 @@ from agentclient.model.states import FreezeState, OutcomeKind
 from tui.console.ports import OperationPort, OperationsPort
 from tui.shared.clocks import Clock, Moment
 from tui.shared.fit import safe
+from tui.shared.folding import columns_of, folded
 
 FEW = 8
 
@@ -101,7 +103,10 @@ def guests(count: int) -> str:
 
 def tell_stderr(text: str) -> None:
     """Write a line to stderr if anybody takes it within a second; a dead terminal stops nothing."""
-    data = text.encode("ascii", "backslashreplace") + b"\r\n"
+    lines = folded(text, columns_of(sys.__stderr__) if sys.__stderr__ is not None else None)
+    data = b"".join(
+        line.encode("ascii", "backslashreplace") + b"\r\n" for line in lines.split("\n")
+    )
     try:
         _, writable, _ = select.select([], [2], [], 1.0)
         if writable:

@@ -22,6 +22,7 @@ from agentclient.model.json_contract import dumps
 from agentclient.model.text import printable
 from tui.cli import session, table, tell
 from tui.cli.options import Options, json_option, vm_argument, with_options
+from tui.shared.folding import columns_of, folded
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,8 +82,8 @@ def _of_journal(journal: Journal) -> tuple[Path, str | None, tuple[str, ...]]:
 def _print(finding: Finding) -> None:
     level = click.style(finding.level.value, fg=_COLOURS[finding.level.value])
     word = level if table.coloured() else finding.level.value
-    columns = tell.columns_of(sys.stdout)
-    told = tell.folded(f"{_MARGIN}{printable(finding.subject, 80)}: {finding.text}", columns)
+    columns = columns_of(sys.stdout)
+    told = folded(f"{_MARGIN}{printable(finding.subject, 80)}: {finding.text}", columns)
     tell.rows([word + told[len(finding.level.value) :]])
     if finding.advice:
         tell.out(f"{_MARGIN}{printable(finding.advice, 1000)}")

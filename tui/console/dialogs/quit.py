@@ -21,9 +21,16 @@ from tui.console.widgets.pane.facts import identity
 from tui.shared.clocks import Clock, countdown
 from tui.shared.fit import safe
 from tui.shared.glyphs import JOB, PHASE, Signs
+from tui.shared.key_hints import key
 from tui.shared.tone import Line, Piece, Tone
 
 _REFRESH_S = 0.5
+_ANSWER = 11  # cells
+
+
+def _choice(answer: str, meaning: str) -> Line:
+    """Return what an answer means: broken at words, below its beginning."""
+    return (Piece(f"{answer:<{_ANSWER}}", Tone.DIM), Piece(meaning))
 
 
 class QuitDialog(Dialog[ExitKind]):
@@ -92,17 +99,27 @@ class QuitDialog(Dialog[ExitKind]):
             yield (Piece(f"d or q leaves what is left to {whose}. Escape stays.", Tone.WARN),)
             return
         if copied:
-            yield (Piece("Cancel: QEMU's jobs are ended, and incomplete files are deleted."),)
-            yield (Piece("Leave now: QEMU goes on with what is copied after its window; nobody"),)
-            yield (Piece("follows or certifies that, and the next frostwatch finds it."),)
+            yield _choice("Cancel", "QEMU's jobs are ended, and incomplete files are deleted.")
+            yield _choice(
+                "Leave now",
+                "QEMU goes on with what is copied after its window; nobody follows or certifies "
+                "that, and the next frostwatch finds it.",
+            )
         if active:
-            yield (Piece("Thaw: stop waiting; stay until each is thawed, as its agent answers."),)
-            yield (Piece("Leave now: the same, but what hasn't answered is left to its holder."),)
-            yield (Piece("Both end windows that are held, at once: a copy of one has to be"),)
-            yield (Piece("finished by now. Stay lets them last as long as was asked."),)
+            yield _choice("Thaw", "stop waiting; stay until each is thawed, as its agent answers.")
+            yield _choice("Leave now", "the same, but what hasn't answered is left to its holder.")
+            yield _choice(
+                "Both",
+                "end windows that are held, at once: a copy of one has to be finished by now. "
+                "Stay lets them last as long as was asked.",
+            )
         if self._keeps:
-            yield (Piece("Keep: leave, but let each window last, in the care of its holder. A in"),)
-            yield (Piece("another console takes it over; all else is as with Leave now."),)
+            yield _choice(
+                "Keep",
+                "leave, but let each window last, in the care of its holder. "
+                f"{key('attach', 'A')} in another console takes it over; all else is as with "
+                "Leave now.",
+            )
 
     def _copy_line(self, job: JobPort) -> Line:
         """Return which copy it is, and how far it is."""
