@@ -115,7 +115,7 @@ def copy_command(vms: Iterable[Vm], verb: Iterable[str], options: Iterable[str])
 def clear_command(vm: Vm) -> str:
     """Return the command that ends the copies of `vm` that a frostwatch has left in its QEMU."""
     if vm.source == DRILL_SOURCE:
-        return "the drill's console: its guests end with it"
+        return "c in the drill's console"
     return joined(["frostwatch", "jobs", "--clear", *_spec(vm), str(vm.id)])
 
 

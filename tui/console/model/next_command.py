@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
@@ -12,15 +13,17 @@ from agentclient.model.snapshot import VmState
 from agentclient.model.vm import DRILL_SOURCE, Vm
 from tui.console.model.open_window import OpenWindow
 
-_IN_A_DRILL: Final = "the drill's console"  # each command of a drill's guest is a key of that
+# Each command of a drill's guest is a key of its console.
+_KEY: Final = re.compile(r"\b\w in the drill's console.*")
 
 
 class Next(NamedTuple):
     """What comes next.
 
     Attributes:
-        step: what to do, a sentence with the command in it; empty if the command says it all.
-        command: the command; None in a drill, where the step names a key.
+        step: what to do, a sentence with the command in it; empty if the command says it all. In a
+            drill it begins with the key, since a line may be all that there is room for.
+        command: the command; None in a drill.
     """
 
     step: str
@@ -30,7 +33,7 @@ class Next(NamedTuple):
 def next_of_window(window: OpenWindow) -> Next:
     """Return what ends a window that is open: all of it is thawed next."""
     command = thaw_commands(window.vms)
-    return Next(command, None) if _IN_A_DRILL in command else Next("", command)
+    return Next(command, None) if _KEY.match(command) else Next("", command)
 
 
 def next_of(state: VmState) -> Next | None:
@@ -45,7 +48,8 @@ def next_of(state: VmState) -> Next | None:
 def _in(step: str, vm: Vm) -> Next | None:
     """Return what a step asks for by a command; None if it asks for none."""
     if vm.source == DRILL_SOURCE:
-        return Next(step, None) if _IN_A_DRILL in step else None
+        found = _KEY.search(step)
+        return Next(found[0], None) if found is not None else None
     command = command_in(step, vm)
     return Next(step, command) if command is not None else None
 
