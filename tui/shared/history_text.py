@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from agentclient.model.others import ChannelClient
@@ -94,9 +94,21 @@ def notes(row: WindowRow) -> Iterable[str]:
         yield "its process has died"
     yield from row.notes
     if row.kind is WindowKind.FREEZE and row.state is not WindowState.OPEN and not row.settled:
+        yield from _left_to_holder(row)
         yield "MAY BE FROZEN"
     if row.settled and row.note:
         yield "settled"
+
+
+def _left_to_holder(row: WindowRow) -> Iterable[str]:
+    """Yield until when a window is held that was left to its holder on purpose."""
+    held = row.times["replied"] or row.times["held"]
+    if (row.outcome or {}).get("kept") is True:
+        ends = ""
+        if held is not None and row.hold_s is not None:
+            end = datetime.fromisoformat(held.at) + timedelta(seconds=row.hold_s)
+            ends = f" until {end:%H:%M:%S}"
+        yield f"left to its holder{ends}"
 
 
 def _since(row: WindowRow) -> Iterable[str]:
