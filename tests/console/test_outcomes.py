@@ -33,6 +33,7 @@ from tests.console.console_session import (
 )
 from tests.console.fakes import FakeOperation, FakeOperations, StillClock
 from tests.console.fleets import ROOT, VAR, fleet_of, make_vm, pending, put, thawed
+from tests.console.fleets import held as held_now
 
 Compare = Callable[..., bool]
 Make = Callable[[StillClock], Fleet]
@@ -327,6 +328,11 @@ async def test_what_a_frostwatch_has_left_is_attached_to_with_a_key(still: Still
         await session.press("escape", "A")
         assert [one.kind for one in operations.started] == ["freeze"]
         assert "its holder is asked: this console takes it over" in flat(session)
+        put(fleet, VM, progress=held_now(still))  # until its holder says so it is held by both
+        await session.settle(3)
+        await session.press("t")
+        assert "window is closed now: it is thawed at once" in flat(session)
+        assert "frostwatch" not in flat(session).partition("Thaw mail?")[2]
 
 
 def test_a_picture_of_what_another_frostwatch_holds(

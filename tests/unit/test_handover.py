@@ -59,6 +59,20 @@ def test_what_may_still_be_frozen_is_loudest() -> None:
     assert handover_level(found) is Level.ERROR
 
 
+def test_what_was_left_to_a_holder_and_is_held_by_it_is_no_alarm() -> None:
+    outcome = {"outcome": "verified", "certified": False, "settled": False, "kept": True}
+    row = replace(night(1), vm="qemu:db1", outcome=outcome, settled=False, pid=1316)
+    until = datetime(2025, 9, 9, 12, 2, tzinfo=UTC)
+    by = HeldBy(1316, "root", FreezeState.FROZEN, NOON, until, kept=True)
+    found = Handover(LEFT, (row,), (HeldNow("db1", by),))
+    told = "since you left at 02:00: db1 is held by root, pid 1316, until 12:02"
+    assert handover_text(found, NOON) == told
+    assert handover_level(found) is Level.INFO
+    alone = Handover(LEFT, (row,))  # its holder is at work no more, and nobody has thawed it
+    assert "MAY STILL BE FROZEN" in handover_text(alone, NOON)
+    assert handover_level(alone) is Level.ERROR
+
+
 def test_nothing_is_said_to_be_nothing() -> None:
     assert handover_text(Handover(LEFT), NOON) == "since you left at 02:00: nothing was frozen"
     assert handover_level(Handover(LEFT)) is Level.INFO

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -27,17 +28,34 @@ def handover_told(found: Handover, now: datetime) -> tuple[str, Level]:
 def handover_text(found: Handover, now: datetime) -> str:
     """Return what has happened, in a sentence."""
     since = f"since you left {_when(found.since, now)}"
+    found = _without_held(found)
     clauses = [*_freezes(found), *_held(found.held)]
     return f"{since}: {'; '.join(clauses)}" if clauses else f"{since}: nothing was frozen"
 
 
 def handover_level(found: Handover) -> Level:
     """Return how much it matters."""
+    found = _without_held(found)
     if any(_may_be_frozen(row) for row in found.windows):
         return Level.ERROR
     if any(_word(row) not in _HARMLESS and row.phase is None for row in found.windows):
         return Level.WARNING
     return Level.GOOD if found.windows else Level.INFO
+
+
+def _without_held(found: Handover) -> Handover:
+    """Return it without the windows that holders hold as was asked: those are told by name."""
+    held = {(one.vm, one.by.pid) for one in found.held if one.by.kept}
+    rows = [one for one in found.windows if not (_is_kept(one) and (_name(one), one.pid) in held)]
+    return found if len(rows) == len(found.windows) else replace(found, windows=tuple(rows))
+
+
+def _is_kept(row: WindowRow) -> bool:
+    return (row.outcome or {}).get("kept") is True and not row.settled
+
+
+def _name(row: WindowRow) -> str:
+    return row.vm.partition(":")[2] or row.vm
 
 
 def _when(at: datetime, now: datetime) -> str:
@@ -82,8 +100,7 @@ def _incident(row: WindowRow) -> str:
     end = f"; thawed {_clock(thawed.at)}" if thawed is not None else ""
     if _may_be_frozen(row):
         end = "; MAY STILL BE FROZEN"
-    name = row.vm.partition(":")[2] or row.vm
-    return f"{printable(name, 40)}{at}{end}"
+    return f"{printable(_name(row), 40)}{at}{end}"
 
 
 def _may_be_frozen(row: WindowRow) -> bool:

@@ -111,7 +111,7 @@ def to_thaw(target: Target, signs: Signs, *, hidden: bool) -> Iterator[Line]:
     refusal = policy.read_only or state.vm.out_of_reach
     if refusal is not None:
         yield labelled("but", f"it will be refused: {safe(refusal, 300)}", Tone.WARN)
-    if state.held_by is not None:
+    if state.held_by is not None and state.progress is None:
         yield labelled("held", f"it is {safe(str(state.held_by), 120)}", Tone.WARN)
         yield from _held(target, in_words(policy.thaw_timeout_s))
     elif target.foreign:
