@@ -28,7 +28,7 @@ class CopiedDialog(Dialog[None]):
     def __init__(self, title: str, text: str, *, sent: bool, step: str = "") -> None:
         self._copied = text
         self._sent = sent
-        self._step = "" if step == text else step
+        self._step = step
         super().__init__(title)
 
     def lines(self) -> Iterable[Line]:

@@ -21,8 +21,8 @@ class Next(NamedTuple):
     """What comes next.
 
     Attributes:
-        step: what to do, a sentence with the command in it; empty if the command says it all. In a
-            drill it begins with the key, since a line may be all that there is room for.
+        step: what to do before it, and what it may break; empty if the command says it all. In a
+            drill it is the key, and what is said of that.
         command: the command; None in a drill.
     """
 
@@ -51,7 +51,7 @@ def _in(step: str, vm: Vm) -> Next | None:
         found = _KEY.search(step)
         return Next(found[0], None) if found is not None else None
     command = command_in(step, vm)
-    return Next(step, command) if command is not None else None
+    return Next(step.partition(command)[0].rstrip(": "), command) if command is not None else None
 
 
 def _steps(state: VmState) -> Iterator[str]:
