@@ -320,7 +320,7 @@ async def test_a_hostile_name_reaches_the_clipboard_quoted_and_the_screen_harmle
     put(fleet, VmId("qemu", name), progress=held(still))
     put(fleet, VmId("qemu", name), freeze=one_held(still).get(qemu("db-1")).freeze)
     written, dialog, text = await pressed(fleet, still, monkeypatch)
-    assert copied(written).startswith("frostwatch thaw 'qemu:x; rm -rf / ")
+    assert copied(written).startswith("frostwatch thaw $'qemu:x; rm -rf / \\033]52;")
     assert "".join(written).count("\x1b") == 1
     assert dialog == "CopiedDialog"
     assert "\x1b" not in text

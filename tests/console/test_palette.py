@@ -89,15 +89,15 @@ async def test_the_mouse_chooses_and_does(still: StillClock) -> None:
 
 
 @pytest.mark.parametrize("size", [(120, 40), (80, 24), (60, 20)])
-async def test_the_mouse_does_what_was_clicked_and_nothing_of_the_same_name(
-    still: StillClock, size: tuple[int, int]
+async def test_the_mouse_does_what_was_clicked_and_nothing_beside_it(
+    still: StillClock, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two commands are called *Stop*: one for the VM, and one for the console."""
+    """The filter leaves two that stop: one the VM's freeze, and one the console."""
     async with console_session(fleet_of(["a"], still), still, size=size) as session:
         done: list[str] = []
-        session.app._do = lambda command: done.append(command.action)  # type: ignore[method-assign]
+        monkeypatch.setattr(session.app, "_do", lambda command: done.append(command.action))
         await session.press("colon", *"stop")
-        row = next(y for y, line in enumerate(session.lines) if "Ctrl-z" in line)
+        row = next(y for y, line in enumerate(session.lines) if "Ctrl-Z" in line)
         for _ in range(2):
             await session.pilot.click(offset=(size[0] // 2, row))
         assert done == ["stop_console"]
