@@ -157,3 +157,16 @@ async def test_keys_reverse_the_order(still: StillClock) -> None:
         assert session.cursor == "b"
         await session.press("s")
         assert not session.app.view.backwards
+
+
+@pytest.mark.parametrize("size", [SMALL, (60, 24), (50, 20)])
+async def test_a_click_hides_the_column_that_was_clicked(
+    still: StillClock, size: tuple[int, int]
+) -> None:
+    """On a narrow screen what stands above the columns takes two lines."""
+    async with console_session(fleet_of(["a"], still), still, size=size) as session:
+        await session.press("C")
+        (row,) = [y for y, line in enumerate(session.lines) if "[x] RUN " in line]
+        await session.pilot.click(offset=(size[0] // 2, row))
+        assert "[ ] RUN " in session.text
+        assert session.text.count("[ ]") == 1

@@ -14,9 +14,13 @@ from tui.console.model.order import Order
 from tui.console.widgets.table.columns import COLUMNS, Column
 from tui.shared.fit import fit
 from tui.shared.glyphs import Signs
-from tui.shared.tone import Line, Piece, Tone
+from tui.shared.tone import Line, Piece, Tone, hanging
 
 _TITLE = 14
+_HEAD: tuple[Line, ...] = (
+    (Piece("From left to right; what doesn't fit is a few cells to the right", Tone.DIM),),
+    EMPTY,
+)
 _STEPS = {"up": -1, "k": -1, "down": 1, "j": 1}
 _MOVES = {"shift+up": -1, "K": -1, "shift+down": 1, "J": 1, "left": -1, "right": 1}
 
@@ -45,8 +49,7 @@ class ColumnsDialog(Dialog[tuple[Column, ...]]):
 
     def lines(self) -> Iterable[Line]:
         """Return the columns from left to right, and what the keys do."""
-        yield (Piece("From left to right; what doesn't fit is a few cells to the right", Tone.DIM),)
-        yield EMPTY
+        yield from _HEAD
         for place, column in enumerate(self._order):
             here = place == self._at
             mark = self._signs.cursor if here else " "
@@ -87,7 +90,8 @@ class ColumnsDialog(Dialog[tuple[Column, ...]]):
     def on_click(self, event: events.Click) -> None:
         """Show or hide the column that was clicked."""
         region = self._text.content_region
-        place = event.screen_y - region.y - 2 + self._text.scroll_offset.y
+        above = sum(len(hanging(line, self._room)) for line in _HEAD)
+        place = event.screen_y - region.y - above + self._text.scroll_offset.y
         if region.contains(event.screen_x, event.screen_y) and 1 <= place < len(self._order):
             self._at = place
             self.action_show_column()
