@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import ClassVar, TypeVar
 
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -92,6 +92,26 @@ class Dialog(LeftOnce[Result]):
         """Act on a button; without more to do it closes the dialog."""
         del answer
         self.dismiss(None)
+
+    def take_key(self, key: str, letter: str | None) -> bool:
+        """Take a key that changes what is typed or chosen; return whether it is one.
+
+        Args:
+            key: Textual's name for it.
+            letter: what it types; None for nothing.
+        """
+        del key, letter
+        return False
+
+    def on_key(self, event: events.Key) -> None:
+        """Take keys in the order in which they were pressed.
+
+        A binding is looked for when a key has come as far as the app, which is later than here. Of
+        keys that come together (over a slow line, or from a script) the letters would be first.
+        """
+        if self.take_key(event.key, event.character if event.is_printable else None):
+            event.stop()
+            event.prevent_default()
 
     def compose(self) -> ComposeResult:
         """Yield the frame."""

@@ -125,17 +125,8 @@ class Form(Dialog[Result]):
             field.clear()
             self._changed(field)
 
-    def on_key(self, event: events.Key) -> None:
-        """Take letters for the field that has the keys, and what is bound as well.
-
-        A binding is looked for when a key has come as far as the app, which is later than here.
-        Of keys that come together (over a slow line, or from a script) the letters would be first.
-        """
-        if self._take_key(event.key, event.character if event.is_printable else None):
-            event.stop()
-            event.prevent_default()
-
-    def _take_key(self, key: str, letter: str | None) -> bool:
+    def take_key(self, key: str, letter: str | None) -> bool:
+        """Take letters for the field that has the keys, and what is bound as well."""
         field = self.field
         if key in _STEPS:
             self.action_field(_STEPS[key])

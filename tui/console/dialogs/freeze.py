@@ -8,7 +8,6 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from textual import events
 from textual.binding import Binding, BindingType
 
 from agentclient.freeze.coverage import Coverage
@@ -236,11 +235,16 @@ class FreezeDialog(Dialog[FreezeAnswer]):
         self._sure = False
         self.update_text()
 
-    def on_key(self, event: events.Key) -> None:
-        """Take digits for the hold."""
-        character = event.character or ""
-        if len(character) == 1 and character in "0123456789":
-            event.stop()
-            self._hold.type_digit(int(character))
+    def take_key(self, key: str, letter: str | None) -> bool:
+        """Take digits for the hold, and what else changes it."""
+        if letter is not None and letter in "0123456789":
+            self._hold.type_digit(int(letter))
             self._sure = False
             self.update_text()
+        elif key in ("left", "right"):
+            self.action_hold(1 if key == "right" else -1)
+        elif key == "backspace":
+            self.action_erase()
+        else:
+            return False
+        return True

@@ -100,6 +100,13 @@ class SaveDialog(TypedTextDialog):
         """Begin with an empty name."""
         self.change("")
 
+    def take_key(self, key: str, letter: str | None) -> bool:
+        """Take letters, and what erases one of them or all."""
+        if key == "ctrl+u":
+            self.action_erase_all()
+            return True
+        return super().take_key(key, letter)
+
     def change(self, text: str) -> None:
         """Have another name stand there, unless it is written to already."""
         if self._writing is None:

@@ -31,12 +31,15 @@ class TypedTextDialog(Dialog[str]):
         """Take the last letter away."""
         self.change(self.typed[:-1])
 
-    def on_key(self, event: events.Key) -> None:
-        """Take letters."""
-        if event.is_printable and event.character:
-            event.stop()
-            event.prevent_default()
-            self.change(self.typed + event.character)
+    def take_key(self, key: str, letter: str | None) -> bool:
+        """Take letters, and what erases them."""
+        if letter:
+            self.change(self.typed + letter)
+        elif key == "backspace":
+            self.action_erase()
+        else:
+            return False
+        return True
 
     def on_paste(self, event: events.Paste) -> None:
         """Take what is pasted, up to the end of its first line."""
