@@ -18,7 +18,7 @@ from agentclient.access.disk_calls import (
     DiskWork,
 )
 from agentclient.jobs.disk_port import NotDone, Seen, VmEnded
-from agentclient.jobs.errors import JobFailed
+from agentclient.jobs.errors import JobFailed, NotLimited
 from agentclient.model.errors import NO_THREAD
 from agentclient.model.text import printable
 from agentclient.protocol.qmp_block import BlockJob, Disk
@@ -28,6 +28,8 @@ T = TypeVar("T")
 # libvirt itself waits for half a minute where another call has the domain, and then says whose.
 CALL_S: Final = 40.0
 _AGAIN_S: Final = 0.2
+# A daemon that takes a limit at all does so at once.
+_SPEED_S: Final = 0.5
 # A daemon that is started anew is there again after a moment.
 _PLANNED_IN: Final = 20
 
@@ -43,6 +45,7 @@ class CalledPort:
 
     def __init__(self, calls: DiskCalls) -> None:
         self.calls = calls
+        self._speed: tuple[tuple[str, int], _Answer[None]] | None = None
 
     def disks(self) -> tuple[Disk, ...]:
         """Return all block devices.
@@ -99,8 +102,33 @@ class CalledPort:
         self.within(CALL_S, lambda: self.calls.unmark(node))
 
     def set_speed(self, job_id: str, limit: int) -> None:
-        """Limit a job to so many bytes a second; 0 for no limit."""
-        self.within(CALL_S, lambda: self.calls.set_speed(job_id, limit))
+        """Limit a job to so many bytes a second; 0 for no limit.
+
+        It is waited for a moment alone: libvirt 11.3 lets whoever limits a backup wait for half a
+        minute, and then refuses it. One call is out at a time, so that the last one counts.
+
+        Raises:
+            NotLimited: it is not, or not yet.
+        """
+        asked = (job_id, limit)
+        if self._speed is None:
+            call = partial(self.calls.set_speed, job_id, limit)
+            try:
+                self._speed = asked, self._begun(call)
+            except JobFailed as error:
+                raise NotLimited(str(error)) from error
+        before, answer = self._speed
+        if not answer.wait(_SPEED_S):
+            raise NotLimited(None)
+        self._speed = None
+        if before != asked:
+            raise NotLimited(None)
+        try:
+            self._told(answer)
+        except NotDone:
+            raise
+        except JobFailed as error:
+            raise NotLimited(str(error)) from error
 
     def end(self, job: BlockJob) -> None:
         """Cancel a job that runs; forget one that has ended."""
@@ -181,14 +209,29 @@ class CalledPort:
             NotDone: it was answered with an error.
             JobFailed: it was not answered within this time.
         """
+        answer = self._begun(call, late)
+        if not answer.wait(seconds):
+            raise JobFailed(f"{self.calls.manager} has not answered within {seconds:.0f} s")
+        return self._told(answer)
+
+    def _begun(
+        self, call: Callable[[], T], late: Callable[[T], object] | None = None
+    ) -> _Answer[T]:
+        """Make a call in a thread of its own.
+
+        Raises:
+            JobFailed: there is no thread for it.
+        """
         answer = _Answer(call, late)
         try:
             threading.Thread(target=answer.run, name="disk call", daemon=True).start()
         except NO_THREAD as error:
             raise JobFailed(f"this host has no thread left: {error}") from error
+        return answer
+
+    def _told(self, answer: _Answer[T]) -> T:
+        """Return what a call has come to (see `within`)."""
         manager = self.calls.manager
-        if not answer.wait(seconds):
-            raise JobFailed(f"{manager} has not answered within {seconds:.0f} s")
         try:
             return answer.result.result(0)
         except DisksEnded as error:

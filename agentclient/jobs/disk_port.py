@@ -80,7 +80,11 @@ class DiskPort(Protocol):
         """Take a mark away; one that is not there is no error."""
 
     def set_speed(self, job_id: str, limit: int) -> None:
-        """Limit a job to so many bytes a second; 0 for no limit."""
+        """Limit a job to so many bytes a second; 0 for no limit.
+
+        Raises:
+            NotLimited: it is not, or not yet.
+        """
 
     def end(self, job: BlockJob) -> None:
         """Cancel a job that runs; forget one that has ended."""

@@ -38,3 +38,15 @@ class JobFailed(FrostwatchError):
 
 class JobCancelled(FrostwatchError):
     """The operator has stopped the job; what was begun has to be undone."""
+
+
+class NotLimited(FrostwatchError):
+    """A job goes on without the limit that was asked for.
+
+    Args:
+        reason: why, as a clause; None if that isn't known yet: ask again.
+    """
+
+    def __init__(self, reason: str | None) -> None:
+        self.reason = reason
+        super().__init__(reason or "not answered yet")

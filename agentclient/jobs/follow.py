@@ -12,8 +12,10 @@ from typing import Final
 
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.disk_port import IO_ERROR, DiskPort, NotDone
-from agentclient.jobs.errors import JobFailed
+from agentclient.jobs.errors import JobFailed, NotLimited
 from agentclient.model.job import DiskProgress, JobKind, JobProgress, JobStage
+from agentclient.model.sizes import rate_text
+from agentclient.model.states import Level
 from agentclient.model.text import printable
 from agentclient.protocol.qmp_block import BlockJob
 
@@ -63,6 +65,9 @@ class Follower:
     _done: int = -1
     _moved_at: float = 0.0
     _silent_since: float | None = None
+    _refused: int | None = None
+    _asked: int | None = None
+    _limited: set[str] = field(default_factory=set)
 
     def follow(self, stage: JobStage, text: str, enough: Callable[[Jobs], bool]) -> Jobs:
         """Look at the jobs until `enough` of what is seen of them.
@@ -135,14 +140,31 @@ class Follower:
 
     def _set_limit(self) -> None:
         limit = 0 if self.lifted else self.context.control.limit
-        if limit == self.limit:
+        if limit == self.limit and not self._limited:
+            self._refused = None
             return
-        for name in self.disks:
+        if limit == self._refused:
+            return
+        if limit != self._asked:
+            self._asked, self._limited = limit, set()
+        for name in [one for one in self.disks if one not in self._limited]:
             try:
                 self.port.set_speed(name, limit)
             except NotDone:  # it has ended meanwhile
-                continue
-        self.limit = limit
+                pass
+            except NotLimited as error:
+                if error.reason is not None:
+                    self._refused = limit
+                    self._tell_unlimited(limit, error.reason)
+                return
+            self._limited.add(name)
+        self.limit, self._refused, self._limited = limit, None, set()
+
+    def _tell_unlimited(self, limit: int, reason: str) -> None:
+        """Tell that the jobs go on as before, whatever was asked for."""
+        wanted = f"a limit of {rate_text(limit)}" if limit else "that its limit is taken away"
+        text = f"the copy goes on without {wanted}; stop it if the guest suffers: {reason}"
+        self.context.reporter.note(Level.WARNING, text)
 
     def _report(self, stage: JobStage, text: str) -> None:
         now = time.monotonic()

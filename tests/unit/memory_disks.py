@@ -31,6 +31,7 @@ class MemoryDisks:
         silent: the calls that don't answer.
         finishes: what a backup comes to as soon as it has begun: an error, or empty for none; None
             if it goes on.
+        takes_speeds: is cleared while a limit is neither taken nor refused.
     """
 
     folder: Path
@@ -51,6 +52,7 @@ class MemoryDisks:
     others: tuple[BlockJob, ...] = ()
     state: str = "running"
     hangs: threading.Event = field(default_factory=threading.Event)
+    takes_speeds: threading.Event = field(default_factory=threading.Event)
 
     manager = "libvirt"
     process: Process | None = None
@@ -60,6 +62,7 @@ class MemoryDisks:
             path = self.folder / f"{node}.qcow2"
             path.write_bytes(b"its image")
             self.chains[node] = [str(path)]
+        self.takes_speeds.set()
 
     def _ask(self, name: str) -> None:
         self.asked.append(name)
@@ -141,6 +144,8 @@ class MemoryDisks:
 
     def set_speed(self, job_id: str, limit: int) -> None:
         self.speeds.append(limit)
+        self.takes_speeds.wait(20.0)
+        self._ask("set_speed")
 
     def end(self, job_id: str) -> None:
         self._ask("end")

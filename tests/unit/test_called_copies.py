@@ -14,7 +14,7 @@ import pytest
 
 from agentclient.access.disk_calls import BACKUP, FOLD, DiskWork
 from agentclient.access.host.process import process_of
-from agentclient.jobs import follow
+from agentclient.jobs import called_port, follow
 from agentclient.jobs.archive import read_backup
 from agentclient.jobs.called.backup import CalledBackup
 from agentclient.jobs.called.clearing import clear_called
@@ -208,6 +208,51 @@ def test_its_speed_is_limited_from_the_first_look_on(night: Night) -> None:
     when(lambda: 7000 in night.disks.speeds, night.control.cancel)
     night.backup()
     assert list(dict.fromkeys(night.disks.speeds)) == [5000, 7000]
+
+
+def unlimited(night: Night) -> list[str]:
+    """What was told of limits that did not come about."""
+    return [one.text for one in night.events if "goes on without" in one.text]
+
+
+def test_one_whose_limit_is_refused_goes_on_and_that_is_told_once(night: Night) -> None:
+    night.disks.finishes, night.disks.silent = None, {"set_speed"}
+    night.control.set_limit(5000)
+    looks = night.disks.asked.count
+    when(lambda: bool(unlimited(night)) and looks("look") > 20, night.control.cancel)
+    outcome = night.backup()
+    assert outcome.result is JobResult.CANCELLED
+    assert night.disks.speeds == [5000]
+    (told,) = unlimited(night)
+    assert "4.9 KiB/s" in told
+    assert "stop it if the guest suffers: libvirt: it has gone" in told
+
+
+def test_one_whose_limit_is_not_answered_is_followed_and_cancelled_all_the_same(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(called_port, "_SPEED_S", 0.01)
+    night.disks.finishes = None
+    night.disks.takes_speeds.clear()
+    night.control.set_limit(5000)
+    looks = night.disks.asked.count
+    when(lambda: looks("look") > 20, night.control.cancel)
+    outcome = night.backup()
+    night.disks.takes_speeds.set()
+    assert (outcome.result, night.disks.speeds) == (JobResult.CANCELLED, [5000])
+    assert unlimited(night) == []
+
+
+def test_all_of_its_disks_are_limited_though_each_takes_a_while(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(called_port, "_SPEED_S", 0.0)
+    night.disks.finishes = None
+    night.control.set_limit(5000)
+    when(lambda: len(night.disks.speeds) == 2, lambda: night.control.set_limit(7000))
+    when(lambda: night.disks.speeds.count(7000) == 2, night.control.cancel)
+    night.backup()
+    assert night.disks.speeds == [5000, 5000, 7000, 7000]
 
 
 def test_an_uncertified_one_is_not_kept_where_that_is_demanded(night: Night) -> None:

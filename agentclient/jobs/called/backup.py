@@ -95,7 +95,8 @@ class CalledBackup(ChainedBackup):
     def follow(self) -> None:
         """Wait until all disks are copied.
 
-        libvirt takes a limit of a job that runs alone: that is not waited for in the window.
+        libvirt takes a limit of a job that runs alone: that is not waited for in the window. Some
+        of its versions take none at all (see `CalledPort.set_speed`).
         """
         port = self._known
         # From now on what libvirt says of its last backup is said of this one.
