@@ -46,7 +46,7 @@ from agentclient.model.states import (
     RunState,
     Stuck,
 )
-from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
+from agentclient.model.vm import AgentChannel, FarHost, MonitorChannel, Vm, VmId
 from tests.unit.shell_reader import read_words
 from tui.shared import glyphs
 from tui.shared.job_words import all_looks
@@ -64,6 +64,10 @@ PROXMOX = Vm(
 )
 DOMAIN = Vm(
     VmId("libvirt", "db 1"), uuid="0c0ffee0", generation="qemu:///session#0c0ffee0#7", by_call=True
+)
+FAR_ADDRESS = "qemu+ssh://root@hall-b/system?keyfile=/k"
+FAR = DOMAIN._replace(
+    generation="qemu://hall-b/system#0c0ffee0#7", far=FarHost("hall-b", FAR_ADDRESS, "ssh …")
 )
 LISTS: dict[Topic, list[Iterable[StrEnum | str]]] = {
     Topic.VM: [RunState],
@@ -140,7 +144,8 @@ def test_only_what_is_certified_is_called_consistent() -> None:
         (PROXMOX, Hand.SYSRQ, "qm sendkey 102 alt-sysrq-j"),
         (PROXMOX, Hand.UNLOCK, "qm unlock 102"),
         (DOMAIN, Hand.THAW, "virsh -c qemu:///session domfsthaw 0c0ffee0"),
-        (DOMAIN, Hand.RUN_STATE, "virsh -c qemu:///session domstate 0c0ffee0 --reason"),
+        (DOMAIN, Hand.RUN_STATE, "virsh -c qemu:///session domstate --reason 0c0ffee0"),
+        (FAR, Hand.THAW, f"virsh -c '{FAR_ADDRESS}' domfsthaw 0c0ffee0"),
         (WEB._replace(domain="0c0ffee0"), Hand.RESUME, "virsh resume 0c0ffee0"),
         (
             WEB,

@@ -77,14 +77,14 @@ _MONITORS: Final[Mapping[Hand, tuple[str, Mapping[str, object]]]] = MappingProxy
 )
 _VIRSH: Final[Mapping[Hand, str]] = MappingProxyType(
     {
-        Hand.RUN_STATE: "domstate {domain} --reason",
+        Hand.RUN_STATE: "domstate --reason {domain}",
         Hand.STATUS: 'qemu-agent-command {domain} \'{"execute":"guest-fsfreeze-status"}\'',
         Hand.INFO: 'qemu-agent-command {domain} \'{"execute":"guest-info"}\'',
         Hand.FILE_SYSTEMS: "domfsinfo {domain}",
         Hand.FREEZE: "domfsfreeze {domain}",
         Hand.THAW: "domfsthaw {domain}",
-        Hand.PORT: 'qemu-monitor-command {domain} \'{"execute":"query-chardev"}\'',
-        Hand.WRITES: "domstats {domain} --block",
+        Hand.PORT: "dumpxml {domain} | grep guest_agent",  # what asks QEMU itself taints
+        Hand.WRITES: "domstats --block {domain}",
         Hand.JOBS: 'qemu-monitor-command {domain} \'{"execute":"query-jobs"}\'',
         Hand.RESUME: "resume {domain}",
         Hand.WAKE: "dompmwakeup {domain}",
@@ -147,7 +147,7 @@ def _names_of(vm: Vm) -> _Names:
     monitor = _for_socat(str(vm.monitor.path)) if vm.monitor is not None else None
     if vm.source == LIBVIRT_SOURCE or vm.domain is not None:
         name = vm.domain or vm.uuid or vm.title or vm.name
-        where = (vm.generation or "").partition("#")[0] if vm.source == LIBVIRT_SOURCE else ""
+        where = _daemon_of(vm) if vm.source == LIBVIRT_SOURCE else ""
         domain = quoted(name) if not name.startswith("-") else f"-- {quoted(name)}"
         connect = f"-c {quoted(where)} " if where else ""
         return _Names(Manager.LIBVIRT, f"{connect}\0{domain}", "", None, None)
@@ -156,6 +156,11 @@ def _names_of(vm: Vm) -> _Names:
     if numbers:
         return _Names(Manager.PROXMOX, "", numbers[0], agent, monitor)
     return _Names(Manager.SOCKETS, "", "", agent, monitor)
+
+
+def _daemon_of(vm: Vm) -> str:
+    """Return the address of a domain's daemon; of another host's with the way that leads there."""
+    return vm.far.address if vm.far is not None else (vm.generation or "").partition("#")[0]
 
 
 def _command(hand: Hand, names: _Names) -> str | None:
