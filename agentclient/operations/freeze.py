@@ -24,7 +24,7 @@ from agentclient.journal.rows import Reference
 from agentclient.model.errors import BadInput
 from agentclient.model.events import Ended, EventKind
 from agentclient.model.instruction import Asked
-from agentclient.model.next_command import thaw_command
+from agentclient.model.next_command import freeze_command, thaw_command
 from agentclient.model.outcome import NotFrozen, Outcome
 from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.model.snapshot import Progress
@@ -282,8 +282,9 @@ class FreezeOperation(Operation[Outcome]):
             return self._drive(driver, prepared, standby)
         except NotSent as error:
             standby.sent = False
-            reason = f"the agent is busy: {error}; the freeze was not sent"
-            return self._told(refused(Refusal.BUSY, reason))
+            reason = f"{error}; the freeze was not sent"
+            step = f"wait for its turn, then: {freeze_command(self._access.vm)}"
+            return self._told(refused(Refusal.BUSY, reason, step))
         except Exception as error:  # noqa: BLE001 - whatever failed here, nobody stays frozen (P4)
             reason = f"frostwatch failed in the middle of it: {printable(repr(error), 300)}"
             self._reporter.event(ReportEvent(EventKind.NOTE, Level.ERROR, f"{reason}; thawing"))

@@ -274,6 +274,8 @@ def test_a_freeze_that_others_keep_out_is_not_thawed(harness: Harness) -> None:
     harness.patch.setattr(MemoryCalls, "call", others_first)
     outcome = harness.freeze()
     assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.BUSY)
+    assert outcome.reason == "held by a backup; the freeze was not sent"
+    assert (outcome.next or "").startswith("wait for its turn, then: frostwatch freeze ")
     assert THAW not in harness.guest.called
 
 
