@@ -72,6 +72,14 @@ _BY_FILE = {
         "killed_in_the_hook_it_is_lost[later]",
         "frozen_by_another_client_it_is_refused_and_stays_frozen",
     ],
+    "test_libvirt_by_hand.py": [
+        "it_is_reset",
+        "it_is_woken_up",
+        "one_that_is_off_is_started",
+        "what_is_copied_is_seen",
+        "how_far_a_migration_is_is_seen",
+        "on_another_host_it_is_done_from_here",
+    ],
     "test_libvirt_daemons.py": ["a_domain_that_is_destroyed_under_a_freeze_is_gone"],
     "test_lost_silent.py": ["suspended_in_the_hook_the_true_reply_comes_after_waking_up[events]"],
     "test_lost_latency.py": [
