@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import socket
 from collections.abc import Mapping
 from functools import partial
@@ -27,6 +26,7 @@ from agentclient.jobs.patience import patiently
 from agentclient.jobs.targets import check_space
 from agentclient.model.job import JobRefusal
 from agentclient.model.next_command import clear_command
+from agentclient.model.shell_words import quoted
 from agentclient.model.states import Level
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
@@ -72,7 +72,7 @@ def _what_to_do(backup: Backup, vm: Vm, opened: Mapping[Path, int], process: int
         process: the id of the VM's QEMU; None if it is not known.
     """
     begun = backup.begun
-    step = f"it can be deleted: rm -r {printable(shlex.quote(str(backup.folder)), 300)}"
+    step = f"it can be deleted: rm -r {quoted(str(backup.folder))}"
     mine = [(path, pid) for path, pid in opened.items() if path.is_relative_to(backup.folder)]
     if mine:
         path, pid = mine[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
@@ -11,6 +10,7 @@ from typing import Final
 from agentclient.jobs.errors import JobRefused
 from agentclient.jobs.request import CopyRequest
 from agentclient.model.job import FreezePolicy, JobKind, JobRefusal
+from agentclient.model.shell_words import quoted
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
 
@@ -60,7 +60,7 @@ def check_manager(vm: Vm, kind: JobKind) -> None:
     found = _PROXMOX.search(str(vm.monitor.path)) if vm.monitor is not None else None
     if found is None:
         return
-    tool = _TOOLS.get(kind, "").format(vm=shlex.quote(str(vm.id)), vmid=found["vmid"])
+    tool = _TOOLS.get(kind, "").format(vm=quoted(str(vm.id)), vmid=found["vmid"])
     raise JobRefused(
         JobRefusal.MANAGED,
         "the VM is Proxmox's, which has to know of its snapshots, and of what copies its disks",
@@ -98,6 +98,6 @@ def _check_libvirts(vm: Vm, kind: JobKind) -> None:
         why = vm.out_of_reach
     if why is None:
         return
-    words = {"vm": shlex.quote(str(vm.id)), "domain": shlex.quote(vm.title or vm.name)}
+    words = {"vm": quoted(str(vm.id)), "domain": quoted(vm.title or vm.name)}
     tool = _LIBVIRTS.get(kind, "virsh").format(**words)
     raise JobRefused(JobRefusal.MANAGED, why, f"let libvirt's own tool do it: {tool}")

@@ -7,7 +7,6 @@ and no link is followed.
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -18,6 +17,7 @@ from agentclient.jobs.checksum import Checksum
 from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.image_tool import TOOL, check_image, tool
 from agentclient.jobs.manifest import SCHEMA, DiskRecord, Manifest
+from agentclient.model.shell_words import quoted
 from agentclient.model.text import printable
 from agentclient.protocol.qcow2 import MOST_BYTES, parse_head
 
@@ -224,7 +224,7 @@ def verified_object(one: Verified) -> dict[str, Any]:
 def _restore(folder: Path, manifest: Manifest) -> Iterator[str]:
     """Return the commands that make whole images of a backup; those behind it are read as well."""
     for disk in manifest.disks:
-        source = shlex.quote(str(folder / disk.file))
+        source = quoted(str(folder / disk.file))
         formats = f"-f {disk.format} -O {disk.format}"
         yield f"qemu-img convert -p {formats} {source} RESTORED/{disk.file}"
 

@@ -6,12 +6,12 @@ and of libvirt (protocol §5.2).
 
 from __future__ import annotations
 
-import shlex
 from datetime import datetime, timedelta
 from typing import Final
 
 from agentclient.model.next_command import thaw_command
 from agentclient.model.others import ChannelClient, Others
+from agentclient.model.shell_words import joined
 from agentclient.model.states import Cause, OthersState
 from agentclient.model.vm import DRILL_SOURCE, Vm
 
@@ -75,7 +75,7 @@ def stop_command(client: ChannelClient) -> str:
     """Return the command that ends a program that holds a channel: its task, or its process."""
     if client.task is not None:
         node = client.task.split(":")[1]
-        return shlex.join(["pvesh", "delete", f"/nodes/{node}/tasks/{client.task}"])
+        return joined(["pvesh", "delete", f"/nodes/{node}/tasks/{client.task}"])
     return f"kill {client.pid}"
 
 

@@ -80,3 +80,19 @@ def test_each_file_of_the_core_is_told_of() -> None:
     rooms = [path for path in PRODUCT if path.parent.parent == ROOT / "agentclient"]
     untold = [named(path) for path in rooms if path.stem != "__init__" and path.stem not in names]
     assert untold == []
+
+
+# What is run, or kept as it was typed, and never told to a person as a command.
+_OF_PROGRAMS = {
+    "agentclient/model/shell_words.py",
+    "agentclient/backends/libvirt/ssh.py",
+    "agentclient/jobs/command/member.py",
+    "agentclient/journal/identity.py",
+    "tui/cli/web_console.py",
+}
+
+
+def test_commands_that_a_person_pastes_are_written_in_one_way() -> None:
+    """`agentclient.model.shell_words` keeps a name from pressing keys where it is pasted."""
+    found = {named(path) for path in PRODUCT if "shlex" in path.read_text()}
+    assert found == _OF_PROGRAMS

@@ -6,7 +6,6 @@ waiting, and its domains stay as they were seen last.
 
 from __future__ import annotations
 
-import shlex
 import threading
 import time
 from collections import Counter
@@ -26,6 +25,7 @@ from agentclient.backends.libvirt.generation import daemon_of, process_of_start,
 from agentclient.backends.libvirt.uris import Uri
 from agentclient.backends.libvirt.watched_domain import WatchedDomain
 from agentclient.model.errors import BadInput, FrostwatchError
+from agentclient.model.shell_words import quoted
 from agentclient.model.text import printable
 from agentclient.model.vm import LIBVIRT_SOURCE, FarHost, Identity, Vm, VmId
 
@@ -226,7 +226,7 @@ class LibvirtBackend:
 def _step(uri: Uri, problem: str | None) -> str:
     """Return what to do about a daemon that can't be reached, where its problem does not say it."""
     if not uri.host:
-        address = shlex.quote(printable(uri.text, 200))
+        address = quoted(uri.text)
         return f"; see whether that daemon runs: virsh -c {address} list"
     return f"; see whether this works: {uri.virsh_there('list')}" if problem is None else ""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -12,6 +11,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from agentclient.backends.base import LIBVIRT_FOLDER, LIBVIRT_VARIABLE
 from agentclient.model.errors import BadInput
+from agentclient.model.shell_words import joined
 from agentclient.model.text import printable
 
 SYSTEM: Final = "qemu:///system"
@@ -90,10 +90,10 @@ class Uri(NamedTuple):
         login = [self.program or SSH, *(word for key in keys for word in ("-i", key))]
         login += ["-p", str(parts.port)] if parts.port and self.program else []
         user = f"{parts.username}@" if parts.username else ""
-        there = shlex.join(words)
+        there = joined(words)
         # The shell there reads it once more: what it would take apart is one word here.
         plain = there == " ".join(words)
-        return shlex.join([*login, f"{user}{parts.hostname}", *(words if plain else (there,))])
+        return joined([*login, f"{user}{parts.hostname}", *(words if plain else (there,))])
 
     def virsh_there(self, *words: str) -> str:
         """Return the command by which a person has the daemon do something, on its own host.

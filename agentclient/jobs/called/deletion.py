@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from functools import partial
 
 from agentclient.access.disk_calls import FOLD, DiskWork, KeptSnapshot
@@ -21,6 +20,7 @@ from agentclient.jobs.snapshots.deletion import (
 )
 from agentclient.model.disk_snapshot import SnapshotDisk
 from agentclient.model.job import JobRefusal, JobStage
+from agentclient.model.shell_words import quoted
 from agentclient.model.text import printable
 from agentclient.protocol.qmp_block import Disk
 
@@ -115,11 +115,11 @@ class CalledDeletion(SnapshotDeletion):
             why = f"libvirt knows no snapshot {name} of the VM; there are: {known}"
             raise JobRefused(JobRefusal.NAME, why)
         if found.memory or found.inside or not found.overlays:
-            domain = shlex.quote(self.vm.title or self.vm.name)
+            domain = quoted(self.vm.title or self.vm.name)
             raise JobRefused(
                 JobRefusal.MANAGED,
                 f"the snapshot {name} is inside of the images, or holds the guest's memory",
-                f"let libvirt's own tool do it: virsh snapshot-delete {domain} {shlex.quote(name)}",
+                f"let libvirt's own tool do it: virsh snapshot-delete {domain} {quoted(name)}",
             )
         if not self.wanted.external:
             why = f"the snapshot {name} is external"

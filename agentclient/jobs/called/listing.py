@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
@@ -16,6 +15,7 @@ from agentclient.jobs.snapshots.finding import (
 from agentclient.jobs.snapshots.names import revert_steps
 from agentclient.jobs.snapshots.record import Record
 from agentclient.model.disk_snapshot import SnapshotDisk, SnapshotFound, SnapshotKind
+from agentclient.model.shell_words import quoted
 from agentclient.model.vm import Vm
 from agentclient.protocol.qmp_block import Disk
 
@@ -46,7 +46,7 @@ def _found(
     nodes = tuple(one.overlays) or one.inside
     parts = tuple(_part(node, by_node.get(node), one) for node in nodes)
     held = [by_node[node] for node in nodes if node in by_node]
-    domain, name = shlex.quote(vm.title or vm.name), shlex.quote(one.name)
+    domain, name = quoted(vm.title or vm.name), quoted(one.name)
     revert: tuple[str, ...] = (f"virsh snapshot-revert {domain} {name}",)
     if kind is SnapshotKind.EXTERNAL:
         # libvirt can revert to one since 9.9 alone.

@@ -6,7 +6,6 @@ disks at one moment.
 
 from __future__ import annotations
 
-import shlex
 import threading
 from typing import Final
 
@@ -28,6 +27,7 @@ from agentclient.jobs.snapshots.create import (
 )
 from agentclient.jobs.snapshots.external import ExternalSnapshot
 from agentclient.model.job import JobRefusal
+from agentclient.model.shell_words import quoted
 from agentclient.model.states import Level
 from agentclient.protocol.qmp_block import Disk
 
@@ -164,7 +164,7 @@ class CalledSnapshot(ExternalSnapshot):
                 JobRefusal.NAME,
                 f"the VM has a snapshot {name} already",
                 "choose another name, or delete that one: frostwatch snapshot delete "
-                f"{shlex.quote(str(self.vm.id))} {name} --external",
+                f"{quoted(str(self.vm.id))} {name} --external",
             )
 
     def _said(self, said: str) -> str:

@@ -7,7 +7,6 @@ was written since goes into the images, and the guest goes on meanwhile.
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Container, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,6 +41,7 @@ from agentclient.model.job import (
     JobResult,
     JobStage,
 )
+from agentclient.model.shell_words import quoted
 from agentclient.model.text import printable
 from agentclient.model.vm import Process
 from agentclient.protocol.job_names import NODE_PREFIX
@@ -259,7 +259,7 @@ class SnapshotDeletion(CopyJob):
                 return found
         shown = printable(self.wanted.name, 80)
         if kinds:
-            files = ", ".join(shlex.quote(one.file) for one in kinds[0].disks)
+            files = ", ".join(quoted(one.file) for one in kinds[0].disks)
             raise JobRefused(
                 JobRefusal.NAME,
                 f"the snapshot {shown} is inside of images behind those that the VM writes to: "
@@ -288,8 +288,8 @@ class SnapshotDeletion(CopyJob):
             f"another overlay of {printable(disk.name, 60)} is above this snapshot's: "
             f"{printable(top, 300)}",
             "delete the newer snapshot first; or, with the VM off: qemu-img commit "
-            f"{shlex.quote(part.overlay or '')}, and then qemu-img rebase -u -b "
-            f"{shlex.quote(part.file)} of the overlay above",
+            f"{quoted(part.overlay or '')}, and then qemu-img rebase -u -b "
+            f"{quoted(part.file)} of the overlay above",
         )
 
     def _close(self, disk: Disk) -> list[str]:

@@ -6,7 +6,6 @@ over to them, all in one transaction, and a folder that it can't write is known 
 
 from __future__ import annotations
 
-import shlex
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -24,6 +23,7 @@ from agentclient.jobs.snapshots.record import Record, RecordFile
 from agentclient.jobs.targets import Target, Targets, check_space
 from agentclient.model.disk_snapshot import SnapshotDisk, SnapshotKind
 from agentclient.model.job import DiskCopy, JobRefusal
+from agentclient.model.shell_words import quoted
 from agentclient.model.states import Level
 from agentclient.model.text import printable
 from agentclient.protocol.qmp_block import Disk, action
@@ -163,7 +163,7 @@ class ExternalSnapshot(SnapshotJob):
         """Return the overlays that the VM may have written to last, each as a clause."""
         return [
             f"{one}, which may hold what the VM wrote last: with the VM off, qemu-img commit "
-            f"{shlex.quote(str(target.path))} puts it into the image"
+            f"{quoted(str(target.path))} puts it into the image"
             for one, (_, target) in zip(self.named_overlays(), self.overlays, strict=True)
         ]
 

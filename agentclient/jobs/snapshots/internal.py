@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 from agentclient.jobs.block import CHANGE_S
 from agentclient.jobs.disks import image_path
 from agentclient.jobs.errors import JobFailed, JobRefused
@@ -11,6 +9,7 @@ from agentclient.jobs.snapshots.create import SnapshotJob
 from agentclient.jobs.snapshots.record import Record
 from agentclient.model.disk_snapshot import SnapshotKind
 from agentclient.model.job import DiskCopy, JobRefusal
+from agentclient.model.shell_words import quoted
 from agentclient.model.states import Level
 from agentclient.model.text import printable
 from agentclient.protocol.qmp_block import Disk, action
@@ -29,7 +28,7 @@ class InternalSnapshot(SnapshotJob):
         """Check the disks' formats, and the name."""
         super().prepare()
         for disk in self.chosen:
-            _check_format(disk, shlex.quote(str(self.vm.id)))
+            _check_format(disk, quoted(str(self.vm.id)))
 
     def start(self) -> None:
         """Take it."""
@@ -77,7 +76,7 @@ class InternalSnapshot(SnapshotJob):
         return any(one.name == self.wanted.name for one in disk.snapshots)
 
     def _perhaps(self, disk: Disk) -> str:
-        file = shlex.quote(str(image_path(disk, self.context.access.process) or disk.file))
+        file = quoted(str(image_path(disk, self.context.access.process) or disk.file))
         name = self.wanted.name
         return (
             f"{disk.name} may have the snapshot {name}: with the VM off, qemu-img snapshot -l "

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable
 from pathlib import PurePath
 from typing import Final
 
 from agentclient.model.disk_snapshot import SnapshotDisk, SnapshotKind
 from agentclient.model.errors import BadInput
+from agentclient.model.shell_words import quoted
 from agentclient.model.text import printable
 
 LONGEST_NAME: Final = 60
@@ -67,9 +67,7 @@ def revert_steps(
 ) -> tuple[str, ...]:
     """Return how to go back to a snapshot, with the VM off."""
     if kind is SnapshotKind.INTERNAL:
-        return tuple(
-            f"qemu-img snapshot -a {shlex.quote(snapshot)} {shlex.quote(one.file)}" for one in disks
-        )
+        return tuple(f"qemu-img snapshot -a {quoted(snapshot)} {quoted(one.file)}" for one in disks)
     return tuple(
         f"start the VM with {one.file} as its disk {printable(one.disk, 60)}; from then on "
         f"never with {one.overlay} again, which is built on it: what was written since is lost"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from agentclient.jobs.catalogue import Home, Listed, listed_object, look, no_cop
 from agentclient.jobs.manifest import INCREMENTAL, MIRROR
 from agentclient.model.job import Consistency
 from agentclient.model.json_contract import dumps
+from agentclient.model.shell_words import quoted
 from agentclient.model.sizes import size_text
 from agentclient.model.text import printable
 from tui.cli import table, tell
@@ -101,9 +101,9 @@ def _notes(folder: Path, homes: Sequence[Home]) -> list[str]:
         if not one.complete:
             place = f"{one.backup.folder.parent.name}/{one.backup.folder.name}"
             lines.append(f"{printable(place, 120)}: {printable(one.problem or '', 300)}")
-    shown = printable(shlex.quote(str(folder)), 300)
+    shown = quoted(str(folder))
     lines.append(f"check them:  frostwatch backup verify {shown}")
     if whole:
-        newest = printable(shlex.quote(str(whole[-1].backup.folder)), 300)
+        newest = quoted(str(whole[-1].backup.folder))
         lines.append(f"restore one: frostwatch backup restore {newest} --to NEWDIR")
     return lines

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 import time
 from functools import partial
@@ -19,6 +18,7 @@ from agentclient.late import load
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.job import Consistency
 from agentclient.model.json_contract import SCHEMA, JsonObject, dumps
+from agentclient.model.shell_words import quoted
 from agentclient.model.sizes import size_text
 from agentclient.model.text import printable
 from tui.cli import tell
@@ -142,7 +142,7 @@ def _print(plan: RestorePlan, made: list[Restored]) -> None:
     tell.out("start the VM with these in the place of its disks; a QEMU of your own with:")
     for one in made:
         path = str(one.file).replace(",", ",,")
-        value = shlex.quote(f"file={path},format={one.format},if=virtio")
+        value = quoted(f"file={path},format={one.format},if=virtio")
         tell.whole(f"  -drive {printable(value, 600)}")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from functools import partial
 from math import inf
 
@@ -11,6 +10,7 @@ import click
 from agentclient.jobs.manifest import BACKUP
 from agentclient.jobs.verify import Verified, verified_object, verify_folder
 from agentclient.model.json_contract import dumps
+from agentclient.model.shell_words import quoted
 from agentclient.model.text import printable
 from tui.cli import tell
 from tui.cli.folders import Patience, folder_of_copies
@@ -63,7 +63,7 @@ def _print(one: Verified) -> None:
         names = ", ".join(printable(folder.name, 80) for folder in one.needs[1:])
         tell.out(f"  builds on: {names}")
     if one.ok and one.restore:
-        folder = printable(shlex.quote(str(one.folder)), 300)
+        folder = quoted(str(one.folder))
         tell.out(f"  restore: frostwatch backup restore {folder} --to NEWDIR")
         tell.out("  or by hand, into a folder RESTORED of yours:")
         for command in ("mkdir RESTORED", *one.restore):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
 
+from agentclient.model.shell_words import joined
 from agentclient.model.states import Level
 from tui.console.actions.context import ActionContext
 from tui.console.actions.next_command import NextCommandPrompt
@@ -40,7 +40,7 @@ class ReplayPrompt:
         context = self._context
         terminal = context.app.terminal if isinstance(context.app, TerminalApp) else None
         arguments = (*(context.journal_options or ()), "replay", "--window", str(window))
-        command = shlex.join(("frostwatch", *arguments))
+        command = joined(("frostwatch", *arguments))
         if context.operations.active() or context.copies.active():
             self._commands.show(_TITLE, command, IN_FLIGHT)
         elif terminal is None or context.journal_options is None:
