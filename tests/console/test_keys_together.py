@@ -35,8 +35,9 @@ async def test_a_hold_is_what_was_typed(still: StillClock, keys: list[str], hold
         dialog = session.app.screen
         assert isinstance(dialog, FreezeDialog)
         await at_once(session, *keys)
-        assert f"{hold} s" in session.line_of("hold ")
+        await session.until(lambda: f"{hold} s" in session.line_of("hold "))
         await at_once(session, "backspace", "backspace", "backspace", "6", "enter")
+        await session.until(lambda: bool(session.operations.started))
         (begun,) = session.operations.started
         assert begun.request is not None
         assert begun.request.schedule.hold_s == 6.0
@@ -62,4 +63,5 @@ async def test_a_name_is_what_was_typed(still: StillClock) -> None:
         session.app.push_screen(dialog, names.append)
         await session.pilot.pause()
         await at_once(session, "a", "x", "backspace", "b", "enter")
+        await session.until(lambda: bool(names))
         assert names == ["ab"]
