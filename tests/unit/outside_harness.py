@@ -102,14 +102,16 @@ class Harness:
             *lines, came = came.split(b"\n")
             for line in lines:
                 body = json.loads(line.rpartition(b"\xff")[2])
+                marked = body.get("arguments", {}).get("id")
                 answer = {
-                    "guest-sync-delimited": body.get("arguments", {}).get("id"),
+                    "guest-sync-delimited": marked,
+                    "guest-sync": marked,  # asked for where the first one is answered late
                     "guest-fsfreeze-status": state,
                     "guest-fsfreeze-thaw": 2,
                 }[body["execute"]]
                 reply = {"return": answer}
                 reply |= {"id": body["id"]} if "id" in body else {}
-                mark = b"\xff" if "sync" in body["execute"] else b""
+                mark = b"\xff" if body["execute"] == "guest-sync-delimited" else b""
                 self.guest.sendall(mark + json.dumps(reply).encode() + b"\n")
                 if body["execute"].endswith("status") and state == "thawed":
                     return

@@ -167,7 +167,7 @@ def test_one_that_thaws_for_long_is_waited_for_and_shown_so(
     attached: Attached, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(attach, "_SILENT_S", 0.2)
-    attached.harness.kept(seconds=2.0)
+    attached.harness.kept(seconds=0.5)
     attached.begin()
     attached.until(lambda: attached.reporter.shown[-1].phase is Phase.THAWING)
     attached.harness.thaws()
