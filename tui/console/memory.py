@@ -8,9 +8,13 @@ done about that.
 from __future__ import annotations
 
 import gc
-from ctypes import CDLL
 from functools import cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from agentclient.late import load
+
+if TYPE_CHECKING:
+    from ctypes import CDLL
 
 _M_ARENA_MAX: Final = -8  # of <malloc.h>
 
@@ -44,4 +48,5 @@ def return_free_memory() -> None:
 
 @cache
 def _c_library() -> CDLL:
-    return CDLL(None)
+    library: CDLL = load("ctypes", "CDLL")(None)  # not before the first screen
+    return library

@@ -16,7 +16,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from agentclient.journal.storage.server import HEAD_BYTES, packed
+from agentclient.journal.storage.framing import HEAD_BYTES, packed
 
 _PACKAGES: Final = str(Path(__file__).resolve().parents[3])
 _BOOT: Final = (

@@ -18,11 +18,11 @@ from typing import Any, Final
 
 from agentclient.journal.storage.database import JournalError
 from agentclient.journal.storage.fault import of_system
+from agentclient.journal.storage.framing import HEAD_BYTES, packed
 from agentclient.journal.storage.state_folder import make_folder
 from agentclient.journal.storage.store import Store
 
 NAME: Final = b"frostwatch-jour"
-HEAD_BYTES: Final = 8
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _IGNORED: Final = (
     signal.SIGHUP,
@@ -32,12 +32,6 @@ _IGNORED: Final = (
     signal.SIGTSTP,
     signal.SIGPIPE,
 )
-
-
-def packed(message: tuple[Any, ...]) -> bytes:
-    """Return a message as bytes for the pipe: its length, then its plain values by marshal."""
-    body = marshal.dumps(message)
-    return len(body).to_bytes(HEAD_BYTES, "big") + body
 
 
 def answer(store: Store, what: str, jobs: list[Any]) -> tuple[str, object, list[str]]:
