@@ -64,6 +64,18 @@ def check_none_new(found: Iterable[Disk], chosen: Iterable[Disk]) -> None:
             )
 
 
+def left_out(found: Iterable[Disk], chosen: Iterable[Disk]) -> tuple[Disk, ...]:
+    """Return what the guest can write to, and a copy of all disks lacks: media that are changed.
+
+    Args:
+        found: the VM's disks.
+        chosen: the disks that are copied.
+    """
+    known = {one.place for one in chosen}
+    drives = (one for one in found if one.removable and one.place not in known)
+    return tuple(one for one in drives if not (one.empty or one.read_only))
+
+
 def check_commands(block: BlockLayer, *names: str) -> None:
     """Refuse where the VM's QEMU lacks a command.
 

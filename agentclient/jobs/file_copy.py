@@ -13,12 +13,12 @@ from agentclient.jobs.control import JobControl
 from agentclient.jobs.copy_files import FileCopy, Ids, manifest_of, record_copy, save_manifest
 from agentclient.jobs.copy_place import CopyPlace
 from agentclient.jobs.disk_port import DiskPort
-from agentclient.jobs.disks import choose_disks
 from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.follow import Follower
 from agentclient.jobs.job import CopyJob
 from agentclient.jobs.request import CopyRequest
 from agentclient.model.job import DiskCopy
+from agentclient.model.states import Level
 from agentclient.model.text import printable
 from agentclient.protocol.qmp_block import Disk
 
@@ -107,7 +107,10 @@ class FileCopyJob(CopyJob):
             JobFailed: who reaches them does not answer.
         """
         self._port = port
-        self.chosen = choose_disks(port, names)
+        for disk in self.choose(port, names):
+            if disk.chain and disk.chain[0].encrypted:
+                text = f"the image of {printable(disk.name, 60)} is encrypted, and its copy is not"
+                self.context.reporter.note(Level.WARNING, text)
         self._uuid = self.vm.uuid or port.uuid()
         self._home = CopyPlace(self.context, self._to, self._uuid)
         return self.chosen, self._home

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from datetime import datetime
 
 from agentclient.jobs.block import BlockLayer, JobName
@@ -11,7 +12,7 @@ from agentclient.jobs.cancel import cancel_jobs
 from agentclient.jobs.claim import Claim
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.disk_port import DiskPort
-from agentclient.jobs.disks import check_none_new
+from agentclient.jobs.disks import check_none_new, choose_disks, left_out
 from agentclient.jobs.errors import JobCancelled, JobFailed, JobRefused
 from agentclient.jobs.follow import JobLost
 from agentclient.jobs.job_handle import JobHandle
@@ -35,6 +36,7 @@ from agentclient.model.job import (
 )
 from agentclient.model.json_contract import SCHEMA
 from agentclient.model.next_command import clear_command
+from agentclient.model.states import Level
 from agentclient.model.text import printable
 from agentclient.protocol.qmp_block import Disk
 
@@ -235,6 +237,15 @@ class CopyJob(JobHandle, ABC):
             "disks": [{"disk": one.disk, "target": one.target} for one in outcome.disks],
             **({"left": list(outcome.left)} if outcome.left else {}),
         }
+
+    def choose(self, port: DiskPort, names: Sequence[str]) -> tuple[Disk, ...]:
+        """Choose the disks, and tell which the copy lacks; see `choose_disks`."""
+        self.chosen = choose_disks(port, names)
+        for disk in left_out(port.disks(), self.chosen) if not names else ():
+            name = printable(disk.name, 60)
+            text = f"the medium in {name} is left out, though the guest can write to it"
+            self.context.reporter.note(Level.WARNING, f"{text}: it is copied if --disk names it")
+        return self.chosen
 
     def check_alone(self) -> None:
         """Make sure that nobody has begun to work on the disks since they were looked at.

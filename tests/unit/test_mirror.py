@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -518,3 +518,31 @@ def test_another_job_on_the_vm_is_refused(scene: Scene) -> None:
         {"id": "theirs", "type": "backup", "status": "running"}
     ]
     assert run(scene).refusal is JobRefusal.JOB_RUNNING
+
+
+# -- what a person may not expect ---------------------------------------------------------
+
+
+@pytest.mark.parametrize(("disks", "told"), [((), 2), (("a", "b"), 1)])
+def test_a_medium_that_is_left_out_and_a_copy_in_the_clear_are_told(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, disks: tuple[str, ...], told: int
+) -> None:
+    asked = scene.qemu._query_block
+
+    def with_a_card(given: object) -> object:
+        first, *others = cast(list[dict[str, Any]], asked(given))
+        first["inserted"]["image"]["encrypted"] = True
+        card = {"node-name": "#sd0", "drv": "raw", "file": "/disks/sd.raw", "ro": False}
+        card["image"] = {"virtual-size": MIB, "actual-size": MIB}
+        return [first, *others, {"device": "sd0", "removable": True, "inserted": card}]
+
+    monkeypatch.setattr(scene.qemu, "_query_block", with_a_card)
+    outcome = run(scene, disks=disks)
+    assert outcome.ok, outcome.reason
+    notes = [one for one in scene.notes if "left out" in one or "encrypted" in one]
+    assert "the image of a is encrypted, and its copy is not" in notes
+    assert [one.partition(" in sd0")[0] for one in notes if "sd0" in one] == ["the medium"][
+        : told - 1
+    ]
+    assert len(notes) == told
+    assert scene.files == ["a.qcow2", "b.qcow2"]

@@ -16,7 +16,6 @@ from agentclient.jobs.called_port import CALL_S, CalledPort
 from agentclient.jobs.cancel import left_to_qemu
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.disk_port import NotDone
-from agentclient.jobs.disks import choose_disks
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.managed import check_offered
 from agentclient.jobs.snapshots.create import (
@@ -60,7 +59,7 @@ class CalledSnapshot(ExternalSnapshot):
                 "take an external one: --external",
             )
         port = self._called = self.context.called()
-        self.chosen = choose_disks(port, self.request.disks)
+        self.choose(port, self.request.disks)
         self._check_name(port)
         files = self._made = CalledFiles(self.context.control, port.calls.process)
         images, paths = self.prepare_files()

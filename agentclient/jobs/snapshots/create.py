@@ -11,7 +11,7 @@ from typing import ClassVar, Final
 from agentclient.jobs.block import BlockLayer, QmpRefused
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.disk_port import DiskPort
-from agentclient.jobs.disks import check_commands, choose_disks, image_path
+from agentclient.jobs.disks import check_commands, image_path
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.job import CopyJob
 from agentclient.jobs.request import CopyRequest
@@ -93,7 +93,7 @@ class SnapshotJob(CopyJob):
         """Check the disks and the name."""
         self.block = block = self.context.block()
         check_commands(block, "transaction", *self.needed)
-        self.chosen = choose_disks(block, self.request.disks)
+        self.choose(block, self.request.disks)
         disks = block.disks()
         process = self.context.access.process
         if any(
