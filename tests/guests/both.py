@@ -35,15 +35,12 @@ _BY_FILE = {
     ],
     "test_facts_copy.py": [
         "fact_internal_snapshots_of_one_transaction[drive]",
-        "fact_a_ready_mirror_that_is_cancelled_is_a_copy[blockdev]",
     ],
     "test_facts_fleecing.py": [
         "fact_a_backup_to_a_failing_target_fails_the_guests_writes[blockdev]",
-        "fact_a_fleece_put_in_under_a_freeze_is_a_copy_of_that_instant[blockdev]",
     ],
     "test_facts_jobs.py": [
         "fact_what_a_job_reads_and_writes_is_not_counted_as_the_guests[drive]",
-        "fact_grouped_jobs_end_together[True]",
         "fact_a_bitmap_of_the_same_transaction_makes_the_next_backup_incremental[blockdev]",
     ],
     # Under libvirt.

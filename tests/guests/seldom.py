@@ -43,6 +43,7 @@ _BY_FILE = {
         "a_reset_is_proven_by_its_event_alone[held]",
         "a_reset_is_proven_by_its_event_alone[polled]",
         "every_immediate_respawn_is_counted[6]",
+        "waking_up_is_no_reset",
     ],
     "test_lost_agent.py": [
         "before_the_freeze_it_is_refused[TERM]",
@@ -93,7 +94,11 @@ _BY_FILE = {
         "a_channel_that_breaks_while_it_is_held_is_had_again[5.0-no-monitor]",
         "the_holder_of_a_dead_console_has_a_broken_channel_again[broken-first]",
     ],
-    "test_freeze_slow.py": ["a_hook_of_30_s_is_watched_through"],
+    "test_freeze_slow.py": [
+        "a_hook_of_30_s_is_watched_through",
+        "a_slow_flush_is_told_from_nothing_and_verified",
+        "a_late_reply_is_adopted_with_its_true_error",
+    ],
     "test_group.py": [
         "the_skew_of_three_idle_guests",
         "a_refused_one_has_the_others_thawed",
@@ -116,6 +121,7 @@ _BY_FILE = {
         "a_reset_has_lost_a_workers_freeze",
         "an_agent_that_is_killed_has_lost_a_workers_freeze[never]",
         "a_worker_that_is_killed_while_its_freeze_is_pending_leaves_the_guest_frozen",
+        "who_is_killed_after_the_thaw_leaves_nothing",
     ],
     # Copies.
     "test_backup.py": [
@@ -148,6 +154,7 @@ _BY_FILE = {
         "a_console_that_is_killed_in_the_window_leaves_the_guest_thawed[after-internal]",
         "what_is_not_certified_is_undone_if_that_is_required[reset-external]",
         "what_is_not_certified_is_undone_if_that_is_required[agent-internal]",
+        "an_overlay_that_another_adds_meanwhile_stays_and_nothing_is_taken",
     ],
     "test_mirror.py": [
         "mirrors_under_load_are_consistent[raw]",
@@ -189,7 +196,10 @@ _BY_FILE = {
         "two_guests_are_frozen_while_it_runs[True]",
     ],
     "test_command_jobs.py": ["disks_that_are_left_out_of_it_may_be_told"],
-    "test_libvirt_copies.py": ["backups_full_and_incremental_are_consistent"],
+    "test_libvirt_copies.py": [
+        "backups_full_and_incremental_are_consistent",
+        "a_snapshot_is_consistent_listed_and_folded_back",
+    ],
     # Who thaws.
     "test_migration.py": [
         "a_guest_that_migrates_within_this_host_is_thawed_there[source-stays]",
