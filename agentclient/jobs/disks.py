@@ -19,11 +19,12 @@ from agentclient.protocol.qmp_block import Disk
 _SHOWN: Final = 12
 
 
-def choose_disks(port: DiskPort, names: Sequence[str]) -> tuple[Disk, ...]:
+def choose_disks(port: DiskPort, found: Sequence[Disk], names: Sequence[str]) -> tuple[Disk, ...]:
     """Return the disks to copy: those that are named, or all that the guest can write to.
 
     Args:
         port: reaches the VM's disks.
+        found: the VM's disks.
         names: their names; empty for all. That of a node means the disk whose image it is, or is
             behind: a snapshot has put an overlay above it.
 
@@ -31,7 +32,6 @@ def choose_disks(port: DiskPort, names: Sequence[str]) -> tuple[Disk, ...]:
         JobRefused: one is not there, or can't be copied, or a job runs on the VM.
         JobFailed: the monitor does not answer.
     """
-    found = port.disks()
     if names:
         chosen = tuple(dict.fromkeys(_named(port, found, name) for name in names))
     else:
@@ -72,8 +72,9 @@ def left_out(found: Iterable[Disk], chosen: Iterable[Disk]) -> tuple[Disk, ...]:
         chosen: the disks that are copied.
     """
     known = {one.place for one in chosen}
-    drives = (one for one in found if one.removable and one.place not in known)
-    return tuple(one for one in drives if not (one.empty or one.read_only))
+    return tuple(
+        one for one in found if one.removable and one.is_writable and one.place not in known
+    )
 
 
 def check_commands(block: BlockLayer, *names: str) -> None:

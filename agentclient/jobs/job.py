@@ -240,8 +240,9 @@ class CopyJob(JobHandle, ABC):
 
     def choose(self, port: DiskPort, names: Sequence[str]) -> tuple[Disk, ...]:
         """Choose the disks, and tell which the copy lacks; see `choose_disks`."""
-        self.chosen = choose_disks(port, names)
-        for disk in left_out(port.disks(), self.chosen) if not names else ():
+        found = port.disks()
+        self.chosen = choose_disks(port, found, names)
+        for disk in left_out(found, self.chosen) if not names else ():
             name = printable(disk.name, 60)
             text = f"the medium in {name} is left out, though the guest can write to it"
             self.context.reporter.note(Level.WARNING, f"{text}: it is copied if --disk names it")

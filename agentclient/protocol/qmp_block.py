@@ -140,9 +140,14 @@ class Disk(NamedTuple):
         return self.device or self.node
 
     @property
+    def is_writable(self) -> bool:
+        """Whether the guest can write to what is in it."""
+        return not (self.empty or self.read_only)
+
+    @property
     def is_written(self) -> bool:
         """Whether the guest can write to it, and it has no medium that is changed."""
-        return not (self.empty or self.read_only or self.removable)
+        return self.is_writable and not self.removable
 
     @property
     def place(self) -> tuple[str, str, str]:

@@ -43,7 +43,7 @@ class JobWatch:
         self.started_at: float | None = None
         self._on_started = on_started
         self._port: DiskPort = context.port()
-        disks = choose_disks(self._port, names)
+        disks = choose_disks(self._port, self._port.disks(), names)
         self._claim = Claim(self._port, context.vm, JobName.new(JobKind.COMMAND))
         self._has_gone = context.access.is_gone
         self._started = StartedJobs(disks, (job.id for job in self._port.jobs()))
