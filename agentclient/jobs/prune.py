@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
@@ -81,15 +81,15 @@ def decide(home: Home, keep: int) -> list[Decision]:
         keep: how many complete copies stay, the newest.
     """
     wrong = {one.backup.folder: one.problem or "" for one in home.copies if not one.complete}
-    ages = _ages(home.copies)
+    copies = {one.backup.folder: one for one in home.copies}
+    ages = _ages(copies)
     whole = [one for one in home.copies if one.complete]
     whole.sort(key=lambda one: ages[one.backup.folder], reverse=True)
     to_come = [one for one in whole if ages[one.backup.folder][0] > _now() + _CLOCKS_DIFFER]
     kept = {one.backup.folder: NEWEST for one in whole[:keep]}
     kept |= {one.backup.folder: TO_COME for one in to_come}
-    for one, why in _further(home.copies, whole, any_to_come=bool(to_come)):
+    for one, why in _further(copies, whole, any_to_come=bool(to_come)):
         kept.setdefault(one.backup.folder, why)
-    copies = {copy.backup.folder: copy for copy in home.copies}
     for folder in _below([*kept, *wrong], copies):
         kept.setdefault(folder, BUILT_ON)
     ordered = [*whole, *(one for one in home.copies if not one.complete)]
@@ -97,21 +97,21 @@ def decide(home: Home, keep: int) -> list[Decision]:
 
 
 def _further(
-    copies: Sequence[Listed], whole: Sequence[Listed], *, any_to_come: bool
+    copies: Mapping[Path, Listed], whole: Sequence[Listed], *, any_to_come: bool
 ) -> Iterator[tuple[Listed, str]]:
     """Return which complete copies stay though they are not the newest, and why.
 
     Args:
-        copies: all copies of one VM.
+        copies: all copies of one VM, by their folders.
         whole: the complete ones, the newest first.
         any_to_come: one of them has a time that is to come.
     """
     recorded = next((one for one in whole if _records(one.backup.manifest)), None)
     if recorded is not None:
         yield recorded, RECORDS
-    begun = {one.backup.begun.chain for one in copies if one.backup.begun is not None}
+    begun = {one.backup.begun.chain for one in copies.values() if one.backup.begun is not None}
     gaps = _chains_with_gaps(copies)
-    unread = any(one.backup.unreadable for one in copies)
+    unread = any(one.backup.unreadable for one in copies.values())
     for one in whole:
         chain = one.backup.manifest.chain if one.backup.manifest is not None else ""
         if chain in begun:
@@ -180,14 +180,13 @@ def _below(folders: Iterable[Path], copies: dict[Path, Listed]) -> set[Path]:
     return found
 
 
-def _chains_with_gaps(every: Sequence[Listed]) -> set[str]:
+def _chains_with_gaps(copies: Mapping[Path, Listed]) -> set[str]:
     """Return the chains of which a copy builds on one that is not there, or can't be read.
 
     What that one builds on is not known then; it may come back.
     """
     found = set()
-    copies = {one.backup.folder: one for one in every}
-    for one in every:
+    for one in copies.values():
         manifest = one.backup.manifest
         if manifest is None or manifest.parent is None:
             continue
@@ -207,15 +206,14 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-def _ages(copies: Sequence[Listed]) -> dict[Path, tuple[datetime, int, str]]:
+def _ages(copies: Mapping[Path, Listed]) -> dict[Path, tuple[datetime, int, str]]:
     """Return what sorts copies by their age: when they were taken, and how they are called.
 
     None is older than what it builds on, whatever a clock that was set back has said.
     """
-    known = {one.backup.folder: one for one in copies}
     found = {}
-    for folder, one in known.items():
-        below = [one, *(known[each] for each in one.needs[1:] if each in known)]
+    for folder, one in copies.items():
+        below = [one, *(copies[each] for each in one.needs[1:] if each in copies)]
         found[folder] = max(map(_taken, below)), len(below), folder.name
     return found
 
