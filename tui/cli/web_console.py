@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterator
 
 from tui.cli.options import Options, settings_options
+from tui.shared.own_program import OWN_PROGRAM
 
 # What a browser shows, whatever terminal the server was started in: all letters and colours.
 VARIABLES = ("TERM=xterm-256color", "COLORTERM=truecolor", "LC_ALL=C.UTF-8")
@@ -19,9 +19,7 @@ def console_command(options: Options, *, changes: bool) -> str:
         options: which VMs there are, and which settings.
         changes: it may freeze and thaw.
     """
-    # Not from the current folder: there may be a package of anybody's that is called as ours.
-    python = [sys.executable, "-P", "-m", "tui.main"]
-    words = ["exec", "env", *VARIABLES, *python, *_arguments(options)]
+    words = ["exec", "env", *VARIABLES, *OWN_PROGRAM, *_arguments(options)]
     return shlex.join([*words, *([] if changes else ["--read-only"])])
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Final
@@ -14,9 +13,8 @@ from agentclient.model.states import Level
 from tui.console.actions.context import ActionContext
 from tui.console.actions.next_command import NextCommandPrompt
 from tui.console.terminal import TerminalApp, TerminalDriver
+from tui.shared.own_program import OWN_PROGRAM
 
-# Not from the current folder: there may be a package of anybody's that is called as ours.
-PROGRAM: Final = (sys.executable, "-P", "-m", "tui.main")
 IN_FLIGHT: Final = "something is in flight here, and has to be seen: play it in another terminal"
 _LOOK_S: Final = 0.05
 _END_S: Final = 1.0  # for a program that is asked to end
@@ -78,7 +76,7 @@ async def run_in_terminal(terminal: TerminalDriver, arguments: Sequence[str]) ->
     """
     with terminal.lent():
         try:
-            process = subprocess.Popen([*PROGRAM, *arguments])
+            process = subprocess.Popen([*OWN_PROGRAM, *arguments])
         except OSError:
             return None
         try:
