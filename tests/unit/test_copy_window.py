@@ -194,9 +194,7 @@ def test_never_freezes_nothing(harness: CopyHarness) -> None:
 def test_a_vm_without_an_agent_is_paused_and_goes_on(
     harness: CopyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _no_guard(monkeypatch)
-    harness.freeze = lambda: FakeFreeze(None, NO_AGENT)
-    window = CopyWindow(harness.context(), SUSPEND)
+    window = _pausing(harness, monkeypatch)
     with pytest.raises(JobFailed, match="full"):
         _fail_in(window, lambda: not harness.qemu.running)
     assert harness.qemu.running
@@ -206,9 +204,7 @@ def test_a_vm_without_an_agent_is_paused_and_goes_on(
 def test_a_vm_that_somebody_resumes_is_copied_if_its_disks_are_of_one_moment(
     harness: CopyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _no_guard(monkeypatch)
-    harness.freeze = lambda: FakeFreeze(None, NO_AGENT)
-    window = CopyWindow(harness.context(), SUSPEND)
+    window = _pausing(harness, monkeypatch)
     with window.open():
         harness.qemu.running = True
         assert not window.stands_still
@@ -222,9 +218,7 @@ def test_a_vm_that_somebody_resumes_is_copied_if_its_disks_are_of_one_moment(
 def test_a_vm_is_paused_for_no_longer_than_a_window(
     harness: CopyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _no_guard(monkeypatch)
-    harness.freeze = lambda: FakeFreeze(None, NO_AGENT)
-    window = CopyWindow(harness.context(), SUSPEND)
+    window = _pausing(harness, monkeypatch)
     with window.open():
         first = window.left_s
         time.sleep(0.02)
@@ -336,6 +330,13 @@ class _NoGuard:
 
     def check(self) -> None:
         pass
+
+
+def _pausing(harness: CopyHarness, monkeypatch: pytest.MonkeyPatch) -> CopyWindow:
+    """The window of a VM without an agent, which is paused for it."""
+    _no_guard(monkeypatch)
+    harness.freeze = lambda: FakeFreeze(None, NO_AGENT)
+    return CopyWindow(harness.context(), SUSPEND)
 
 
 def _no_guard(monkeypatch: pytest.MonkeyPatch) -> None:
