@@ -319,7 +319,10 @@ class HeldChannels:
         ended = tuple(
             one for event in events if (one := ended_by(event, by, wall, told)) is not None
         )
-        (self._idle.add if _is_idle(watch, mono) else self._idle.discard)(state.id)
+        if _is_idle(watch, mono):
+            self._idle.add(state.id)
+        else:
+            self._idle.discard(state.id)
         if any(event.kind is OthersEventKind.PENDING for event in events):
             # Another one may have come between two looks, and the last ones took longer than once.
             held.to_be_named, held.asked = True, False
