@@ -375,7 +375,8 @@ def unseen(error: Exception, gone: bool | None) -> MonitorView:
         gone: whether the VM has gone; None if that is not known.
     """
     run_state = RunState.GONE if gone else RunState.UNKNOWN
-    return MonitorView(run_state, problem=f"monitor: {error}", gone=gone)
+    late = isinstance(error, MonitorError) and (error.late or error.ungreeted)
+    return MonitorView(run_state, problem=f"monitor: {error}", late=late, gone=gone)
 
 
 def _read_port(session: QmpSession, path: str) -> Steps[Port | None]:

@@ -37,12 +37,12 @@ class MonitorError(Exception):
 
     Args:
         text: what happened.
-        busy: another client holds the monitor, so that it does not greet us.
+        ungreeted: no greeting came: QEMU serves another client there, or hangs.
         late: the session has not broken; its replies may still come.
     """
 
-    def __init__(self, text: str, *, busy: bool = False, late: bool = False) -> None:
-        self.busy = busy
+    def __init__(self, text: str, *, ungreeted: bool = False, late: bool = False) -> None:
+        self.ungreeted = ungreeted
         self.late = late
         super().__init__(text)
 
@@ -71,15 +71,14 @@ class QmpSession:
         """Wait for the greeting, unless it has come already; nothing is written before it.
 
         Raises:
-            MonitorTrouble: no greeting came: the monitor serves another client.
+            MonitorTrouble: no greeting came: the monitor serves another client, or QEMU hangs.
         """
         while not self._greeted:
             try:
                 yield from self._receive(b"")
             except TimeoutError as error:
-                raise MonitorError(
-                    "the monitor does not greet: another client holds it", busy=True
-                ) from error
+                text = "the monitor does not greet: another client holds it, or QEMU hangs"
+                raise MonitorError(text, ungreeted=True) from error
             for message in self._inbox:
                 if isinstance(message, Greeting):
                     self._greeted, self.version = True, message.version

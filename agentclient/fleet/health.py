@@ -49,6 +49,17 @@ def looked(view: MonitorView, at: datetime, *, has_monitor: bool) -> Change:
     return lambda state: _looked(state, view, at, has_monitor=has_monitor)
 
 
+def patient(state: VmState, view: MonitorView) -> MonitorView:
+    """Return the view of a monitor that was late once, with what was known before the look.
+
+    On a busy host each QEMU is late now and then. A row that is told unknown each time moves up
+    and down in the table, and hides those that need somebody.
+    """
+    if state.run_state is RunState.UNKNOWN or view.gone:
+        return view
+    return view._replace(run_state=state.run_state, problem=state.trouble)
+
+
 def _looked(state: VmState, view: MonitorView, at: datetime, *, has_monitor: bool) -> VmState:
     trouble = view.problem if has_monitor else None
     run_state = view.run_state if has_monitor else state.run_state

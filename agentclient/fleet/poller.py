@@ -23,7 +23,7 @@ from agentclient.access.local_access import LocalAccess
 from agentclient.access.multiplexer import Multiplexer
 from agentclient.access.stream import ConnectFailed
 from agentclient.fleet.calls import Calls
-from agentclient.fleet.health import Change, answered, looked, may_ask, silent, unreachable
+from agentclient.fleet.health import Change, answered, looked, may_ask, patient, silent, unreachable
 from agentclient.fleet.holders import HolderNames
 from agentclient.fleet.others import LOOK_EVERY_S, HeldChannels, is_others
 from agentclient.fleet.store import Fleet
@@ -245,14 +245,21 @@ class Poller:
 
     def _looked(self, visit: _Visit, view: MonitorView) -> None:
         has_monitor = visit.access.observes
-        change = looked(view, self._fleet.wall(), has_monitor=has_monitor)
+        known = self._with_patience(visit, view)
+        change = looked(known, self._fleet.wall(), has_monitor=has_monitor)
         self._fleet.update(visit.vm_id, change)
         self._watch_others(visit, view)
         self._name_clients(visit)
-        if self._wants_answer(visit, view):
-            self._ask(visit, blind=has_monitor and view.problem is not None)
+        blind = has_monitor and known.problem is not None
+        if self._wants_answer(visit, known):
+            self._ask(visit, blind=blind)
         else:
-            self._end(visit, blind=has_monitor and view.problem is not None)
+            self._end(visit, blind=blind)
+
+    def _with_patience(self, visit: _Visit, view: MonitorView) -> MonitorView:
+        state = self._state(visit.vm_id)
+        once = self._timetable.late_once(visit.vm_id, view.late)
+        return patient(state, view) if once and state is not None else view
 
     def _watch_others(self, visit: _Visit, view: MonitorView) -> None:
         """Take what a look shows of a channel that others hold."""

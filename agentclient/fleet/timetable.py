@@ -21,6 +21,8 @@ LEFT_AGAIN_S: Final = 3.0
 # Seconds from a question until the next one for the reason alone that a client has left: one that
 # connects anew for each command, as Proxmox's does, would meet us between all of them (P5).
 RELEASED_AGAIN_S: Final = 2.0
+# Seconds after the first question without an answer until the next: a busy host delays both.
+MISSED_AGAIN_S: Final = 3.0
 # The rate limit at the start, when each agent is asked for more than later.
 FIRST_QUESTIONS_A_SECOND: Final = 100
 
@@ -35,6 +37,7 @@ class VmTimes:
         port_interval_s: seconds between two looks at its monitor.
         agent_interval_s: seconds between two questions to its agent.
         blind: how many times in a row its monitor could not be read.
+        late: whether its monitor had not answered in time at the last visit.
         misses: how many times in a row its agent has not answered.
         was_open: whether its port was open at the last visit; None if that is not known.
         was_taken: whether a client was connected to its channel at the last visit.
@@ -49,6 +52,7 @@ class VmTimes:
     port_interval_s: float
     agent_interval_s: float
     blind: int = 0
+    late: bool = False
     misses: int = 0
     was_open: bool | None = None
     was_taken: bool = False
@@ -145,6 +149,14 @@ class Timetable:
             heapq.heappop(self._queue)  # a stale entry: it was rescheduled, or dropped
         return math.inf
 
+    def late_once(self, vm_id: VmId, late: bool) -> bool:
+        """Note whether a VM's monitor was late, and return whether it was, and not before."""
+        times = self._times.get(vm_id)
+        if times is None:
+            return False
+        was_late, times.late = times.late, late
+        return late and not was_late
+
     def visited(
         self, vm_id: VmId, began: float, now: float, *, blind: bool, within_s: float = math.inf
     ) -> None:
@@ -189,6 +201,8 @@ class Timetable:
         times = self._times[vm_id]
         times.misses = 0 if alive else times.misses + 1
         interval_s = times.agent_interval_s * _back_off(times.misses)
+        if times.misses == 1:
+            interval_s = min(interval_s, MISSED_AGAIN_S)
         if rarely:
             interval_s = max(interval_s, RARELY * times.agent_interval_s)
         times.agent_due = now + min(interval_s, within_s)

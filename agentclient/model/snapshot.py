@@ -54,6 +54,7 @@ class MonitorView(NamedTuple):
         traffic: what is counted at the port; None if it was not asked for, or can't be seen.
         block_jobs: the jobs that QEMU runs; None if they were not asked for.
         problem: why (part of) the monitor could not be seen, in one sentence; else None.
+        late: QEMU has not greeted or answered in time: it is busy, or hangs.
         gone: True only if it is proven that the VM has gone, False if it is there, None if that
             isn't known: a monitor that can't be reached proves nothing
             (`agentclient.access.presence`).
@@ -70,6 +71,7 @@ class MonitorView(NamedTuple):
     block_jobs: tuple[QemuJob, ...] | None = None
     traffic: Traffic | None = None
     problem: str | None = None
+    late: bool = False
     gone: bool | None = None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -11,13 +12,18 @@ from pathlib import Path
 import pytest
 
 from agentclient.model.events import EventKind
-from agentclient.model.states import Cause, OutcomeKind
+from agentclient.model.states import Cause, OutcomeKind, RunState
 from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
 from tests.guests.command import Frostwatch, holders_of
 from tests.guests.forward import Forward
 from tests.guests.freezing import Operator
 from tests.guests.lab import Guest, RawClient
 from tests.guests.lab.shell import wait_until
+from tests.guests.others_seen import OthersSeen
+
+# So long a look at the monitor takes at the most, and a little more; and how often it is looked at.
+LATE_ONCE_S = 0.8
+LOOK_EVERY_S = 2.2
 
 
 @pytest.fixture
@@ -101,6 +107,34 @@ def test_a_thaw_without_the_monitor_asks_the_agent(calm: Guest, operator: Operat
         outcome = operator.thaw(foreign=True).thaw_outcome()
     assert (outcome.ok, outcome.thawed) == (True, 2)
     calm.assert_thawed()
+
+
+@contextmanager
+def stopped(process: int) -> Iterator[None]:
+    """As a host stops a QEMU that it has no time for."""
+    os.kill(process, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGCONT)
+
+
+def test_a_qemu_that_is_late_once_is_told_as_before_and_one_that_hangs_is_unknown(
+    calm: Guest,
+) -> None:
+    with OthersSeen(calm) as seen:
+        for _ in range(3):
+            with stopped(calm.qemu_pid):
+                time.sleep(LATE_ONCE_S)
+            until = time.monotonic() + LOOK_EVERY_S
+            while time.monotonic() < until:
+                assert (seen.state.run_state, seen.state.trouble) == (RunState.RUNNING, None)
+                time.sleep(0.02)
+        with stopped(calm.qemu_pid):
+            wait_until(lambda: seen.state.run_state is RunState.UNKNOWN, 20.0, "unknown")
+            assert "QEMU hangs" in str(seen.state.trouble)
+        wait_until(lambda: seen.state.run_state is RunState.RUNNING, 20.0, "running")
+        assert seen.state.trouble is None
 
 
 # -- the agent's channel -------------------------------------------------------------------------

@@ -394,3 +394,32 @@ def test_a_monitor_that_is_away_is_looked_at_less_often_and_the_agent_is_asked_s
     vm.monitor.failures.clear()
     fleet.run(33.0)
     assert fleet.state().trouble is None
+
+
+def test_a_monitor_that_is_late_once_changes_nothing(fleet: PolledFleet, vm: FrozenVm) -> None:
+    fleet.run(5.0)
+    vm.qemu.answers["query-status"] = Raw()
+    seen = set()
+    while not (view := fleet.state()).trouble:
+        seen.add(view.run_state)
+        fleet.run(0.1)
+    late = fleet.looks()
+    assert seen == {RunState.RUNNING}
+    assert fleet.state().run_state is RunState.UNKNOWN, "it was late twice in a row"
+    assert fleet.clock.now < 1000.0 + 5.0 + 3 * 2.0, "which an interval tells"
+    fleet.run(10.0)
+    assert fleet.looks() > late
+
+
+def test_a_monitor_that_is_late_now_and_then_stays_as_it_was(
+    fleet: PolledFleet, vm: FrozenVm
+) -> None:
+    fleet.run(5.0)
+    answer = vm.qemu.answers["query-status"]
+    for _ in range(5):
+        vm.qemu.answers["query-status"] = Raw()
+        fleet.run(2.0)
+        vm.qemu.answers["query-status"] = answer
+        fleet.run(2.0)
+        assert (fleet.state().run_state, fleet.state().trouble) == (RunState.RUNNING, None)
+    assert fleet.log() == ["agent alive (reply)"]

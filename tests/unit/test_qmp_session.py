@@ -59,7 +59,7 @@ def test_a_monitor_that_does_not_greet_is_busy_and_nothing_is_written(clock: Clo
     started = clock.now
     with pytest.raises(MonitorError, match="another client holds it") as caught:
         Session(endpoint, clock.now + 0.5)
-    assert caught.value.busy
+    assert caught.value.ungreeted
     assert clock.now - started == 0.5
     assert endpoint.channels[0].written == b""
 
@@ -75,7 +75,7 @@ def test_a_monitor_that_breaks_while_greeting(clock: Clock, first: bytes) -> Non
     endpoint = FakeEndpoint(clock, FakeQemu(), greeting=(first,))
     with pytest.raises(MonitorError, match="session broke") as caught:
         Session(endpoint, clock.now + 1)
-    assert not caught.value.busy
+    assert not caught.value.ungreeted
 
 
 def test_many_commands_go_in_few_writes_of_what_qemu_queues(clock: Clock) -> None:

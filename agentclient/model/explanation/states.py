@@ -92,8 +92,8 @@ VMS: Final[Mapping[RunState, Row]] = MappingProxyType(
         ),
         RunState.UNKNOWN: Row(
             "it can't be told what the VM is doing",
-            "It has no monitor that we may ask, or that does not answer, or that may be another "
-            "VM's.",
+            "It has no monitor that we may ask, or that has not answered twice in a row, or that "
+            "may be another VM's.",
             "Not known is not well: a freeze is still possible, and has less evidence.",
             "See what {doctor} says.",
             (Hand.RUN_STATE,),
