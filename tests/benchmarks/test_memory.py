@@ -1,4 +1,4 @@
-"""What the console keeps in memory with a thousand guests, and after half an hour of churn."""
+"""What the console keeps in memory with a thousand guests, and after an hour of churn."""
 
 from __future__ import annotations
 
@@ -17,8 +17,37 @@ Record = Callable[[str, object], None]
 GUESTS = 1_000
 # By then every guest was asked, and whatever has a bound (logs, caches) is as full as it gets.
 SETTLED_S = 480.0
-CHURN_S = 30 * 60.0
+CHURN_S = 60 * 60.0
 LOOK_S = 120.0
+FREEZE = ("/fast\r", "\x1b", "*", "f", "\r", "j" * 20, "s", "G", "g", "\x1b")
+# Each page and dialog is opened and left: the VM's with its tabs, events, help, palette, columns.
+PAGES = (
+    "d",
+    "\t",
+    "2",
+    "3",
+    "\x1b",
+    "E",
+    "j" * 5,
+    "\x1b",
+    "i",
+    "\x1b",
+    "?",
+    "/freeze",
+    "\x1b",
+    "\x1b",
+    ":",
+    "thaw",
+    "\x1b",
+    "C",
+    "\x1b",
+    "w",
+    "\x1b",
+    "R",
+    "\x1b",
+    "Y",
+    "\x1b",
+)
 # By then each guest was asked for the first time.
 SOON_S = amount(20.0, 12.0)
 MOST_MIB = 150.0
@@ -31,7 +60,7 @@ def rss_mib(pid: int) -> float:
 
 
 def churn(console: OnPty, seconds: float) -> float:
-    """Freeze all that is shown, again and again, while the cursor, order and filter change.
+    """Freeze all that is shown, again and again, while cursor, order, filter and page change.
 
     Returns:
         The median of the memory meanwhile, in MiB: it moves by some with each freeze of a fleet.
@@ -39,7 +68,7 @@ def churn(console: OnPty, seconds: float) -> float:
     until = time.monotonic() + seconds
     seen: list[float] = []
     while time.monotonic() < until:
-        for keys in ("/fast\r", "\x1b", "*", "f", "\r", "j" * 20, "s", "G", "g", "\x1b"):
+        for keys in (*FREEZE, *PAGES):
             console.press(keys)
             time.sleep(0.3)
         for _ in range(20):
@@ -60,14 +89,14 @@ def measured(churn_s: float) -> tuple[float, float]:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(3600)
-def test_half_an_hour_of_churn(record_property: Record) -> None:
-    """A thousand guests frozen over and over, 64 at a time; the target is 3 % at the most."""
+@pytest.mark.timeout(7200)
+def test_an_hour_of_churn(record_property: Record) -> None:
+    """A thousand guests frozen over and over, 64 at a time; the target is 5 % at the most."""
     before, after = measured(CHURN_S)
     growth = (after - before) / before * 100
     record_property("before_mib", round(before, 1))
     record_property("growth_percent", round(growth, 1))
-    print(f"{GUESTS} guests: {before:.0f} MiB, after half an hour {after:.0f} ({growth:+.1f} %)")
+    print(f"{GUESTS} guests: {before:.0f} MiB, after an hour {after:.0f} ({growth:+.1f} %)")
     assert after < MOST_MIB
     assert growth < 5.0
 
