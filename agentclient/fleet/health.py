@@ -149,13 +149,15 @@ def answered(result: ProbeResult, at: datetime, by: ChannelClient | None = None)
             file_systems=state.file_systems if listed is None else listed,
             others=None if others is not None and not others.waits else others,
         )
+        if result.frozen is None:
+            return _unseen(state)  # it has told no status: what was frozen stays so
         return with_freeze(state, _freeze(state, result.frozen, at, by))
 
     return change
 
 
 def _freeze(
-    state: VmState, frozen: FreezeState | None, at: datetime, by: ChannelClient | None
+    state: VmState, frozen: FreezeState, at: datetime, by: ChannelClient | None
 ) -> FreezeInfo:
     ours = state.left_frozen or state.left is not None or state.held_by is not None
     foreign = frozen is FreezeState.FROZEN and not ours

@@ -294,6 +294,18 @@ def test_an_agent_that_does_not_tell_its_state_is_alive_and_no_more() -> None:
     assert (after.agent.state, after.freeze.state) == (AgentState.ALIVE, None)
 
 
+@pytest.mark.parametrize("detail", [None, "guest-fsfreeze-status: CommandNotFound: disabled"])
+def test_a_frozen_guest_whose_agent_does_not_tell_its_state_is_frozen_still(
+    detail: str | None,
+) -> None:
+    frozen = WELL._replace(freeze=FROZEN)
+    after = answered(ProbeResult(rtt_s=1.9, detail=detail), AT)(frozen)
+    assert after.freeze == FROZEN, "it answered the sync, and ran out of time"
+    assert after.agent.state is AgentState.ALIVE
+    thawed = answered(ProbeResult(rtt_s=1.9, detail=detail), AT)(WELL)
+    assert thawed.freeze == FreezeInfo(None, AT)
+
+
 # -- no answer -----------------------------------------------------------------------------------
 
 
