@@ -29,12 +29,13 @@ class AccessPool:
     def of(self, vm: Vm) -> GuestAccess:
         """Return the VM's access; a new one if its process or its sockets have changed."""
         with self._lock:
-            access = self._accesses.get(vm.id)
-            if access is None or _reached_otherwise(access.vm, vm):
-                if access is not None:
-                    access.close()
-                access = self._accesses[vm.id] = self._open(vm)
-            return access
+            before = self._accesses.get(vm.id)
+            if before is not None and not _reached_otherwise(before.vm, vm):
+                return before
+            access = self._accesses[vm.id] = self._open(vm)
+        if before is not None:
+            before.close()
+        return access
 
     def forget(self, vm_id: VmId) -> None:
         """Close and drop the access to a VM that is not listed any more."""

@@ -63,6 +63,7 @@ class Monitor:
         self._openings = 0
         self._resets = 0
         self._late_since: float | None = None
+        self._to_close = False
         self._version: tuple[int, int, int] | None = None
 
     @property
@@ -131,7 +132,7 @@ class Monitor:
             timeout_s: how long the visit may take, in seconds.
 
         Raises:
-            MonitorTrouble: the monitor can't be reached, or did not answer everything in time: QEMU
+            MonitorError: the monitor can't be reached, or did not answer everything in time: QEMU
                 may still execute the commands.
         """
         with self._lock:
@@ -157,9 +158,16 @@ class Monitor:
             return self._session.channel.fileno() if self._session is not None else None
 
     def close(self) -> None:
-        """Close a session that is held open."""
-        with self._lock:
-            self._drop()
+        """Close a session that is held open; never waits: a visit in flight closes it at its end.
+
+        The thread that closes may be the one that has to take the visit's next step.
+        """
+        self._to_close = True
+        if self._lock.acquire(blocking=False):
+            try:
+                self._drop()
+            finally:
+                self._lock.release()
 
     def _open(self) -> QmpSession:
         if self._session is None:
@@ -186,8 +194,7 @@ class Monitor:
         else:
             return view
         finally:
-            if not keep:
-                self._drop()
+            self._leave(keep=keep)
 
     def _watch_traffic(self, session: QmpSession, *, writes: bool) -> Steps[MonitorView]:
         """Look at the port as `_visit` does, and at what is counted there, in as many commands."""
@@ -212,8 +219,7 @@ class Monitor:
         else:
             return self._with_events(view, session.take_events()) if self._ours else view
         finally:
-            if not keep:
-                self._drop()
+            self._leave(keep=keep)
 
     def _traffic_asks(self) -> list[Ask]:
         asks = self._queue_asks()
@@ -233,8 +239,7 @@ class Monitor:
             answers = yield from session.ask(asks)
             keep = self._ours
         finally:
-            if not keep:
-                self._drop()
+            self._leave(keep=keep)
         return answers
 
     def _waits_on(self) -> bool:
@@ -244,8 +249,13 @@ class Monitor:
             self._late_since = now
         return now - self._late_since < LATE_S
 
+    def _leave(self, *, keep: bool) -> None:
+        """End a visit: its session is kept, unless the monitor was closed meanwhile."""
+        if not keep or self._to_close:
+            self._drop()
+
     def _drop(self) -> None:
-        self._late_since = None
+        self._late_since, self._to_close = None, False
         if self._session is not None:
             self._session.close()
             self._session = None

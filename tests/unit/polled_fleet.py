@@ -59,6 +59,9 @@ class FakeAccessPool(AccessPool):
 
     def forget(self, vm_id: VmId) -> None:
         self.forgotten.append(vm_id)
+        access = self.made.pop(vm_id, None)
+        if access is not None:
+            access.close()
 
 
 class PolledFleet:

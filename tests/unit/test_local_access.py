@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,22 @@ def test_a_vm_that_is_reached_otherwise_gets_a_new_link(
     assert new.vm == new_vm
     assert accesses.of(new_vm) is new
     assert closed == [old.monitor]
+
+
+def test_nobody_waits_for_the_end_of_an_old_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is begun on a thousand VMs is not to wait for one whose monitor hangs (P8)."""
+    accesses, other = AccessPool(), VM._replace(id=VmId("qemu", "other"))
+    asked: list[threading.Thread] = []
+
+    def close(_: Monitor) -> None:
+        asked.append(threading.Thread(target=accesses.of, args=(other,), daemon=True))
+        asked[-1].start()
+        asked[-1].join(1.0)
+
+    accesses.of(VM)
+    monkeypatch.setattr(Monitor, "close", close)
+    accesses.of(VM._replace(process=Process(2, 1)))
+    assert [one.is_alive() for one in asked] == [False]
 
 
 def test_what_is_forgotten_is_closed_and_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:

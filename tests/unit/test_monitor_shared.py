@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from agentclient.access import monitor as monitor_module
@@ -66,6 +68,23 @@ def test_a_look_that_is_dropped_leaves_no_socket_open(vm: FrozenVm) -> None:
     exchange.steps.close()
     assert [one.closed for one in vm.monitor.channels] == [1]
     assert monitor.look().run_state is RunState.RUNNING
+
+
+@pytest.mark.parametrize("traffic", [False, True])
+def test_who_closes_a_monitor_waits_for_no_look(vm: FrozenVm, traffic: bool) -> None:
+    """The watcher's thread closes a VM's monitor, and takes the steps of the looks as well."""
+    monitor = monitor_of(vm, ours=True)
+    exchange = monitor.begin(traffic=traffic)
+    assert exchange is not None
+    closing = threading.Thread(target=monitor.close, daemon=True)
+    closing.start()
+    closing.join(1.0)
+    assert not closing.is_alive()
+    view = run(exchange.steps, exchange.channel, exchange.deadline)
+    assert view.run_state is RunState.RUNNING
+    assert [one.closed for one in vm.monitor.channels] == [1]
+    monitor.look()
+    assert monitor.event_fd() is not None, "the next session is held again"
 
 
 # -- what is asked by name -----------------------------------------------------------------------

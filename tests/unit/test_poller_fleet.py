@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -35,8 +36,8 @@ def fleet(monkeypatch: pytest.MonkeyPatch) -> PolledFleet:
     return polled(monkeypatch, ALL)
 
 
-def states(fleet: PolledFleet) -> list[AgentState]:
-    return [fleet.state(vm).agent.state for vm in ALL]
+def states(fleet: PolledFleet, vms: Sequence[Vm] = ALL) -> list[AgentState]:
+    return [fleet.state(vm).agent.state for vm in vms]
 
 
 # -- whom a broken one delays --------------------------------------------------------------------
@@ -146,6 +147,22 @@ def test_a_vm_that_leaves_while_it_is_visited(fleet: PolledFleet) -> None:
     fleet.poller.adopt(fleet.clock.now)
     fleet.run(5.0)
     assert [state.id for state in fleet.fleet.states()] == [TWO.id, THREE.id]
+    assert fleet.open == []
+
+
+def test_a_vm_that_leaves_while_its_monitor_hangs(fleet: PolledFleet) -> None:
+    fleet.run(3.0)
+    fleet.vms[ONE.id].qemu.answers["query-status"] = Raw()
+    fleet.wanted.extend((ONE.id, TWO.id))
+    fleet.poller.turn(fleet.clock.now)  # until TWO has answered
+    fleet.fleet.set_vms("qemu", [TWO, THREE])
+    fleet.fleet.forget_absent()
+    adopting = threading.Thread(target=fleet.poller.adopt, args=(fleet.clock.now,), daemon=True)
+    adopting.start()
+    adopting.join(1.0)
+    assert not adopting.is_alive(), "it would wait for a look whose steps nobody takes but itself"
+    fleet.run(5.0)
+    assert states(fleet, (TWO, THREE)) == [AgentState.ALIVE, AgentState.ALIVE]
     assert fleet.open == []
 
 
