@@ -72,9 +72,14 @@ class Multiplexer:
         flight = _Flight(exchange, exchange.channel.fileno(), done, failed)
         self._flights += 1
         self._waiting[flight.fd] = flight
-        self._epoll.register(flight.fd, select.EPOLLIN)
         heapq.heappush(self._deadlines, (exchange.deadline, next(self._order), flight))
-        self._step(flight, lambda: next(exchange.steps))
+        try:
+            self._epoll.register(flight.fd, select.EPOLLIN)
+        except OSError as error:  # no memory, or too many descriptors are waited for
+            why = StreamEnded(f"it can't be waited for: {error.strerror}")
+            self._step(flight, lambda: _broken_at_once(exchange, why))
+        else:
+            self._step(flight, lambda: next(exchange.steps))
 
     def turn(self, until: float) -> None:
         """Wait for bytes, but not beyond `until`, and run the steps that they are for.
@@ -168,3 +173,9 @@ class Multiplexer:
                     self._end(flight)
                     flight.exchange.steps.close()
                     flight.failed(TimeoutError("its steps do not end"))
+
+
+def _broken_at_once(exchange: Exchange[Any], why: StreamEnded) -> object:
+    """Run the first step, and let it end: steps that never began release no lock."""
+    next(exchange.steps)
+    return exchange.steps.throw(why)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import select
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -11,7 +14,7 @@ from contextlib import suppress
 import pytest
 
 from agentclient.access.agent_probe import ProbeResult, probe_exchange
-from agentclient.access.exchange import Exchange, Steps
+from agentclient.access.exchange import Exchange, Steps, releasing
 from agentclient.access.multiplexer import Multiplexer
 from agentclient.access.stream import StreamEnded, UnixChannel
 
@@ -145,6 +148,37 @@ def test_the_end_of_the_stream_is_thrown_into_the_steps(
     one.end.close()
     turn(multiplexer)
     assert one.results == ["left"]
+
+
+class FullEpoll:
+    """An epoll that takes no further descriptor."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._epoll, name)
+
+    def register(self, fd: int, events: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_can_not_be_waited_for_breaks_and_releases_its_lock(
+    multiplexer: Multiplexer, peer: Callable[[], Peer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock is a monitor's or an agent's channel's: a freeze would wait for it for ever."""
+    lock, one = threading.Lock(), peer()
+    lock.acquire()
+    monkeypatch.setattr(multiplexer, "_epoll", FullEpoll())
+    one.begin(multiplexer, releasing(lock, greet("you")))
+    assert [str(error) for error in one.errors] == [
+        "it can't be waited for: No space left on device"
+    ]
+    assert not lock.locked()
+    assert multiplexer.in_flight == 0
+    one.end.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        one.end.recv(100)  # nothing is sent whose answer would not be heard
 
 
 def test_who_does_not_read_is_not_waited_for(
