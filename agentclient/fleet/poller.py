@@ -302,13 +302,18 @@ class Poller:
 
     def _ask(self, visit: _Visit, *, blind: bool) -> None:
         access, state = visit.access, self._state(visit.vm_id)
-        if not access.has_agent or state is None or not access.channel_lock.acquire(blocking=False):
+        if not access.has_agent or state is None:
             self._end(visit, blind=blind)
             return
         if isinstance(access, CalledAccess):
-            self._ask_by_call(visit, access, state, blind=blind)
+            first = state.agent.version is None
+            asked = partial(self._on_result, visit, state, blind)
+            self._call(visit, partial(_asked, access, first), asked, AGENT_VISIT_S)
             return
         assert isinstance(access, LocalAccess), "a visit is a call, or taken in steps"
+        if not access.channel_lock.acquire(blocking=False):
+            self._end(visit, blind=blind)
+            return
         try:
             exchange = access.begin_probe(first=state.agent.version is None)
         except ConnectFailed as error:
@@ -320,20 +325,6 @@ class Poller:
         done = partial(self._on_result, visit, state, blind)
         self._multiplexer.begin(exchange, done, partial(self._failed, visit))
 
-    def _ask_by_call(
-        self, visit: _Visit, access: CalledAccess, before: VmState, *, blind: bool
-    ) -> None:
-        """Ask the agent by one call, which keeps the channel locked until it returns."""
-        first = before.agent.version is None
-
-        def ask() -> ProbeResult:
-            try:
-                return access.calls.ask(first=first, timeout_s=AGENT_VISIT_S)
-            finally:
-                access.channel_lock.release()
-
-        self._call(visit, ask, partial(self._on_result, visit, before, blind), AGENT_VISIT_S)
-
     def _call(
         self, visit: _Visit, make: Callable[[], T], done: Callable[[T], None], timeout_s: float
     ) -> None:
@@ -342,7 +333,12 @@ class Poller:
             visit.access.lane, make, done, partial(self._failed, visit), timeout_s + CALL_BACK_S
         )
 
-    def _on_result(self, visit: _Visit, before: VmState, blind: bool, result: ProbeResult) -> None:
+    def _on_result(
+        self, visit: _Visit, before: VmState, blind: bool, result: ProbeResult | None
+    ) -> None:
+        if result is None:
+            self._end(visit, blind=blind)
+            return
         at = self._fleet.wall()
         self._remember(visit, result)
         if result.rtt_s is None:
@@ -395,3 +391,17 @@ class Poller:
             return self._fleet.get(vm_id)
         except KeyError:
             return None
+
+
+def _asked(access: CalledAccess, first: bool) -> ProbeResult | None:
+    """Ask an agent by one call; blocking. None if its channel is in use.
+
+    The channel is locked here, in the call's own thread: a call that waits for a thread, or gets
+    none, keeps nobody from it.
+    """
+    if not access.channel_lock.acquire(blocking=False):
+        return None
+    try:
+        return access.calls.ask(first=first, timeout_s=AGENT_VISIT_S)
+    finally:
+        access.channel_lock.release()

@@ -12,6 +12,7 @@ import pytest
 
 from agentclient import engine
 from agentclient.access.access_pool import AccessPool
+from agentclient.access.agent_probe import ProbeResult
 from agentclient.access.stream import StreamEnded
 from agentclient.backends.base import Backends
 from agentclient.engine import Engine
@@ -28,13 +29,13 @@ from agentclient.model.events import EventKind
 from agentclient.model.json_contract import vm_object
 from agentclient.model.outcome import Outcome, ThawOutcome
 from agentclient.model.request import FreezeRequest
-from agentclient.model.snapshot import VmState
+from agentclient.model.snapshot import MonitorView, VmState
 from agentclient.model.states import AgentState, FreezeState, OutcomeKind, Refusal, RunState
 from agentclient.model.vm import Vm, VmId
 from agentclient.operations.manager import OperationManager
 from tests.unit.backends import FakeBackend
 from tests.unit.journals import add_event, begin, flush, number, of_a_dead_process, rows
-from tests.unit.memory_backend import NO_FREEZE, MemoryBackend
+from tests.unit.memory_backend import NO_FREEZE, MemoryBackend, MemoryCalls
 from tests.unit.no_thread import each_lack
 from tui.main import run
 
@@ -125,6 +126,54 @@ def test_a_call_that_hangs_costs_its_own_vm_alone(
     assert cloud.state("db2").agent.state is AgentState.ALIVE
     near = cloud.fleet.get(VmId("fast", "near"))
     assert near.agent.state is AgentState.NONE
+
+
+def seen_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a look need no call, so that the first call of a visit is a question to the agent."""
+    view = MonitorView(RunState.RUNNING, port_open=True, gone=False)
+    monkeypatch.setattr(MemoryCalls, "glance", lambda _: view)
+
+
+@each_lack
+def test_a_question_without_a_thread_leaves_the_channel_to_a_thaw(
+    cloud: Cloud, start: Callable[..., None], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen_at_once(monkeypatch)
+    begin_thread = threading.Thread.start
+
+    def scarce(thread: threading.Thread) -> None:
+        (start if thread.name.startswith("call of") else begin_thread)(thread)
+
+    with monkeypatch.context() as poor:
+        poor.setattr(threading.Thread, "start", scarce)
+        cloud.visit()
+    assert why in str(cloud.state("db1").trouble)
+    assert not cloud.links.of(cloud.state("db1").vm).channel_lock.locked()
+
+
+def test_a_question_that_waits_for_a_thread_leaves_the_channel_to_a_thaw(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen_at_once(monkeypatch)
+    monkeypatch.setattr(calls_module, "MOST_AT_ONCE", 1)
+    hung, goes_on = threading.Event(), threading.Event()
+
+    def ask(*_: object, **__: object) -> ProbeResult:
+        hung.set()
+        goes_on.wait(30.0)
+        return ProbeResult()
+
+    monkeypatch.setattr(MemoryCalls, "ask", ask)
+    visiting = threading.Thread(target=cloud.visit, daemon=True)
+    visiting.start()
+    assert hung.wait(20.0)
+    time.sleep(0.1)  # the others have been begun by now
+    locks = [cloud.links.of(cloud.state(name).vm).channel_lock for name in ("db1", "db2", "db3")]
+    assert sum(lock.locked() for lock in locks) == 1
+    goes_on.set()
+    visiting.join(20.0)
+    assert not visiting.is_alive()
+    assert not any(lock.locked() for lock in locks)
 
 
 def test_what_was_left_there_is_found_and_settled(cloud: Cloud) -> None:
