@@ -294,7 +294,9 @@ class Watcher:
         while not self._stopping.is_set():
             self._listed.set()
             self._wake()
-            if not self._came.wait(max(0.0, due - time.monotonic())):
+            self._came.wait(max(0.0, due - time.monotonic()))
+            # By the clock: a backend that pushes without end must not keep the others from a list.
+            if time.monotonic() >= due:
                 due = time.monotonic() + SOURCES_EVERY_S
                 self._ask_backends()
             self._safely(self._list_and_recover)

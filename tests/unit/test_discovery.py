@@ -139,6 +139,18 @@ def test_a_backend_may_tell_what_has_changed(watcher: Watcher, fleet: Fleet) -> 
     until(lambda: fleet.get(new).agent.state is AgentState.NONE, 2.0)
 
 
+def test_one_that_pushes_without_end_keeps_no_other_from_its_list(
+    watcher: Watcher, fleet: Fleet, slow: FakeBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "SOURCES_EVERY_S", 0.1)
+    # A thousand VMs that change: something has come at any time.
+    monkeypatch.setattr(watcher._came, "clear", lambda: None)
+    watcher._came.set()
+    watcher.start()
+    until(lambda: FAST in ids(fleet))
+    until(lambda: slow.asked > 3)
+
+
 def test_a_bug_of_one_costs_no_other(fleet: Fleet) -> None:
     class Broken(FakeBackend):
         def list_vms(self) -> list[Vm]:
