@@ -231,7 +231,15 @@ class GroupFreeze(Generic[MemberT]):
         else:
             reason += "; all are thawed again"
         self.outcome = self._outcome(reason, together=together, final=True)
-        self._on_group(self.outcome)
+        self._report(self.outcome)
+
+    def _report(self, outcome: GroupOutcome) -> None:
+        """Tell the listener; an error of its keeps nobody frozen (P4)."""
+        try:
+            self._on_group(outcome)
+        except Exception as error:  # noqa: BLE001 - as above
+            for member in self.members:
+                member.note(f"a listener failed: {error!r}")
 
     def _outcome(self, reason: str, *, together: bool, final: bool) -> GroupOutcome:
         skew = self._skew() if len(self._held) == len(self._vms) else None
@@ -255,7 +263,7 @@ class GroupFreeze(Generic[MemberT]):
             planned = self._frozen_at[member.vm.id] + self._request.schedule.hold_s
             member.extend_hold(min(ends_at + SPARE_S - planned, 0.0))
             member.note(f"group: {self.complete}")
-        self._on_group(self._outcome(self.complete, together=True, final=False))
+        self._report(self._outcome(self.complete, together=True, final=False))
 
     def _stuck(self) -> str:
         """Return which members may still be frozen, and which are waited for; empty if none."""

@@ -76,11 +76,13 @@ class FakeFreezes:
 TOLD: list[GroupOutcome] = []
 
 
-def group_of(ends: list[Outcome], hold_s: float) -> tuple[GroupFreeze[FakeMember], FakeFreezes]:
+def group_of(
+    ends: list[Outcome], hold_s: float, on_group: Callable[[GroupOutcome], None] = TOLD.append
+) -> tuple[GroupFreeze[FakeMember], FakeFreezes]:
     TOLD.clear()
     freezes = FakeFreezes(ends)
     request = FreezeRequest(schedule=Schedule(hold_s=hold_s))
-    group = GroupFreeze(freezes, VMS, request, within_s=30.0, on_group=TOLD.append)
+    group = GroupFreeze(freezes, VMS, request, within_s=30.0, on_group=on_group)
     group.start()
     return group, freezes
 
@@ -133,3 +135,17 @@ def test_a_group_that_failed_and_was_thawed_says_so() -> None:
     outcome = group.wait(10)
     assert outcome is not None
     assert outcome.reason.endswith("all are thawed again")
+
+
+def test_a_listener_that_fails_keeps_nobody_frozen() -> None:
+    def broken(_: GroupOutcome) -> None:
+        raise RuntimeError("a bug")
+
+    group, freezes = group_of([WELL, WELL], hold_s=0.1, on_group=broken)
+    for member in freezes.members:
+        member.freeze()
+    outcome = group.wait(10.0)
+    assert outcome is not None
+    assert outcome.together
+    assert [member.outcome for member in freezes.members] == [WELL, WELL], "all are thawed"
+    assert "a listener failed: RuntimeError('a bug')" in freezes.members[0].notes
