@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Self
 
@@ -186,11 +186,9 @@ class FreezeOperation(Operation[Outcome]):
             prepared = self._prepare()
             if isinstance(prepared, Outcome):
                 return self._told(prepared)
-            too_long = no_long_hold(self._request, prepared.coverage)
-            if too_long is not None:
-                prepared.session.close()
-                return self._told(too_long)
-            return self._guarded(prepared)
+            with closing(prepared.session):
+                too_long = no_long_hold(self._request, prepared.coverage)
+                return self._guarded(prepared) if too_long is None else self._told(too_long)
         finally:
             self._access.channel_lock.release()
 
@@ -232,7 +230,6 @@ class FreezeOperation(Operation[Outcome]):
                 self._leave(standby, session)  # what may be frozen is handed over, not abandoned
             standby.thawed = outcome.thawed if outcome is not None else None
             standby.end()
-            session.close()
 
     @property
     def _schedule(self) -> Schedule:

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 
+from agentclient.access.agent_session import StreamSession
 from agentclient.freeze.procedure import FreezeProcedure
 from agentclient.holder.guest_standby import AskedFor
 from agentclient.journal.entry import Entry
@@ -293,6 +294,24 @@ def test_nobody_stands_by_is_said_loudly(
     assert "NEXT: frostwatch thaw" in loud
     assert loud.endswith(" socket:db1")
     assert [tell.level for tell in harness.reporter.told if tell.text == loud] == [Level.ERROR]
+
+
+def test_a_bug_before_it_is_sent_leaves_the_channel_to_others(
+    harness: FreezeHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions: list[StreamSession] = []
+    connect = harness.host.session
+
+    def session() -> StreamSession:
+        sessions.append(connect())
+        return sessions[-1]
+
+    monkeypatch.setattr(harness.host, "session", session)
+    monkeypatch.setattr(harness.access, "uuid", bug)
+    with pytest.raises(ZeroDivisionError):
+        harness.run()
+    assert [one.fileno() for one in sessions] == [-1], "QEMU serves one client"
+    assert not harness.access.channel_lock.locked()
 
 
 def test_what_no_handler_takes_leaves_it_to_the_holder_on_its_way_out(

@@ -158,6 +158,19 @@ def test_a_channel_that_cannot_be_opened_is_not_asked(
     assert outcome.reason == "not taken: the agent's channel can't be opened: why it is so"
 
 
+def test_a_bug_in_connecting_leaves_the_channel_to_a_thaw(
+    vm: FrozenVm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug() -> None:
+        raise ZeroDivisionError("a bug")
+
+    operation = vm.operation(CONNECT)
+    monkeypatch.setattr(operation.context.access, "open_agent", bug)
+    with pytest.raises(ZeroDivisionError):
+        operation.run()
+    assert not operation.context.access.channel_lock.locked()
+
+
 def test_one_command_in_flight_for_each_channel(vm: FrozenVm) -> None:
     operation = vm.operation(CONNECT)
     with operation.context.access.channel_lock:

@@ -6,6 +6,7 @@ Those that use only the monitor are in `agentclient.operations.rescue.monitor_ru
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from typing import Final
 
 from agentclient.access.agent import GuestAgent
@@ -33,16 +34,13 @@ def connect(rung: RungContext) -> RescueOutcome:
     if not rung.access.channel_lock.acquire(timeout=CHANNEL_WAIT_S):
         return rung.refuse("frostwatch itself is talking to this agent", "try again")
     try:
-        session = rung.access.open_agent()
+        with closing(rung.access.open_agent()) as session:
+            return _hold(rung, session)
     except ConnectFailed as error:
-        rung.access.channel_lock.release()
         return rung.refuse(f"the agent's channel can't be opened: {error}")
-    try:
-        return _hold(rung, session)
     except StreamEnded as error:
         return rung.outcome(RungResult.FAILED, f"the channel broke: {error}")
     finally:
-        session.close()
         rung.access.channel_lock.release()
 
 
