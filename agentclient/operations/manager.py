@@ -345,7 +345,10 @@ class OperationManager:
 
     def _end(self, operation: Operation[EndingT], outcome: EndingT) -> None:
         """Show that it has ended, free its VM for others, and set its outcome."""
-        self._settle(operation, operation.end(outcome))
+        try:
+            outcome = operation.end(outcome)
+        finally:  # whatever fails there: somebody waits for it, and the VM may have to be thawed
+            self._settle(operation, outcome)
 
     def _settle(self, operation: Operation[EndingT], outcome: EndingT) -> None:
         with self._lock:

@@ -318,6 +318,19 @@ def test_what_is_asked_for_begins_a_window_of_its_kind(harness: Harness) -> None
     ]
 
 
+def test_a_bug_in_showing_the_end_frees_the_vm_and_whoever_waits(harness: Harness) -> None:
+    def bug(*_: object) -> None:
+        raise BUG
+
+    harness.patch.setattr(FleetReporter, "ended", bug)
+    operations = OperationManager(harness.fleet, AccessPool(), read_only=True)
+    outcome = operations.freeze(VM, FreezeRequest()).wait(10.0)
+    assert outcome is not None
+    assert outcome.refusal is Refusal.READ_ONLY
+    assert operations.on(VM.id) is None, "a thaw is not refused as busy"
+    operations.stop(0.0)
+
+
 def test_a_console_that_leaves_leaves_its_holder(harness: Harness) -> None:
     holder = HolderClient()
     OperationManager(harness.fleet, AccessPool(), holder=holder).stop(0.0)
