@@ -33,6 +33,8 @@ START_S: Final = 1.0
 # How long an answer may take, in seconds, before the disk is reported as hanging.
 HANG_S: Final = 1.5
 RETRY_S: Final = 1.0
+# How long the end of a process is waited for, in seconds, that has closed its pipes.
+REAPED_S: Final = 1.0
 MOST_WAITING: Final = 5_000
 MOST_AT_ONCE: Final = 200
 # The problem that stops both reads and writes: the disk does not answer.
@@ -294,8 +296,8 @@ class Journal:
             self._server.ask(what, [list(job.statements) for job in batch])
             answer = self._answer(self._server, batch)
         except (OSError, ProcessEnded) as error:
-            self._end_server()
             self._failed(batch, f"its process has ended {error}".rstrip())
+            self._end_server()
             return
         self._began.set()
         if answer is None:
@@ -388,6 +390,7 @@ class Journal:
                 self._writes.appendleft(Job(JobKind.WRITE, more))
 
     def _end_server(self) -> None:
+        """Leave a process that has ended; one that nobody waits for would stay as a zombie."""
         server, self._server = self._server, None
         if server is not None:
-            server.close(0.0)
+            server.close(REAPED_S)

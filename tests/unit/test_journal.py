@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from agentclient.journal import entry as entry_module
+from agentclient.journal import writer as writer_module
 from agentclient.journal.history import windows
 from agentclient.journal.rows import LONGEST_LIST, LONGEST_TEXT
+from agentclient.journal.storage import process as process_module
 from agentclient.journal.storage import store as store_module
 from agentclient.journal.storage.database import JournalError
 from agentclient.journal.storage.store import Store
@@ -381,6 +383,32 @@ def test_a_process_that_dies_is_replaced_and_nothing_is_written_twice(
         assert [len(row.events) for row in found] == [5] * number
     assert journal.problem is None
     journal.close()
+
+
+def test_processes_that_end_at_once_are_all_waited_for(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an upgrade that has removed what it is started from: one a second, for weeks."""
+    begun: list[int] = []
+    spawn = process_module._spawn
+
+    def spawned(words: list[str], stdin: int, stdout: int) -> int:
+        begun.append(spawn(words, stdin, stdout))
+        return begun[-1]
+
+    monkeypatch.setattr(process_module, "command", lambda _: ["true"])
+    monkeypatch.setattr(process_module, "_spawn", spawned)
+    monkeypatch.setattr(writer_module, "RETRY_S", 0.0)
+    journal = Journal(path)
+    put(journal, vm(tmp_path))
+    until = time.monotonic() + WAIT_S
+    while len(begun) < 20:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    journal.close(WAIT_S)
+    assert journal.problem is not None
+    left = [pid for pid in begun if Path(f"/proc/{pid}").exists()]
+    assert left == []
 
 
 def whole_again(journal: Journal, one: Vm) -> None:
