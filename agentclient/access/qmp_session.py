@@ -71,7 +71,7 @@ class QmpSession:
         """Wait for the greeting, unless it has come already; nothing is written before it.
 
         Raises:
-            MonitorTrouble: no greeting came: the monitor serves another client, or QEMU hangs.
+            MonitorError: no greeting came: the monitor serves another client, or QEMU hangs.
         """
         while not self._greeted:
             try:
@@ -90,7 +90,7 @@ class QmpSession:
         """Send several commands in few writes, and return their replies in order.
 
         Raises:
-            MonitorTrouble: not everything was answered in time, or the session broke.
+            MonitorError: not everything was answered in time, or the session broke.
         """
         answers: list[QmpReply | QmpFailure] = []
         for start in range(0, len(asks), _MOST_AT_ONCE):
@@ -101,7 +101,7 @@ class QmpSession:
         """Return the events that have come, and forget them; never waits.
 
         Raises:
-            MonitorTrouble: the session has ended.
+            MonitorError: the session has ended.
         """
         try:
             self._take(self.channel.receive())

@@ -62,7 +62,7 @@ class ArmedGuest(ABC):
     """One guest that the holder passes requests to, and thaws if the console can't.
 
     Args:
-        body: the console's message that armed it (`Do.ARM`).
+        body: the console's message that armed it (`ConsoleMessage.ARM`).
         services: what the holder provides.
     """
 
@@ -89,7 +89,7 @@ class ArmedGuest(ABC):
     # -- what the console says ------------------------------------------------------------
 
     def intend(self, body: Body, now: float) -> None:
-        """Note that a freeze comes next, or was sent on an earlier connection (`Do.INTENT`)."""
+        """Note that a freeze comes next, or was sent before (`ConsoleMessage.INTENT`)."""
         self._note_intent(sent=body.get("sent") is True)
         self._console_thaws = body.get("thawing") is True
         self._hold_s = number(body, "hold_s")
@@ -97,7 +97,7 @@ class ArmedGuest(ABC):
         self._deadline = self._bound_at + GRACE_S
 
     def hold(self, body: Body, now: float) -> None:
-        """Note that the window is open, when it ends, and until when it may last (`Do.HOLD`)."""
+        """Note when the open window ends, and until when it may last (`ConsoleMessage.HOLD`)."""
         seconds = number(body, "seconds")
         self._ends_at = now + seconds
         self._latest_at = now + max(seconds, number(body, "most_s"))

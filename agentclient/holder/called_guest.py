@@ -45,7 +45,7 @@ class CalledGuest(ArmedGuest):
     """One guest whose calls the holder makes, and that it thaws if the console can't.
 
     Args:
-        body: the console's message that armed it (`Do.ARM`), with its recipe.
+        body: the console's message that armed it (`ConsoleMessage.ARM`), with its recipe.
         console: the holder's end of the channel to the console.
         services: what the holder provides.
     """

@@ -25,7 +25,7 @@ class RecordWriter:
         """Record a take-over in the journal.
 
         Args:
-            body: the console's message that armed the guest (`Do.ARM`).
+            body: the console's message that armed the guest (`ConsoleMessage.ARM`).
             why: why the holder has taken over.
             kept: its console had left it, and it was held to its end.
         """

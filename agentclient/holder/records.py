@@ -42,7 +42,7 @@ class Records:
         """Queue the record of a take-over; `flush` writes it.
 
         Args:
-            body: the console's message that armed the guest (`Do.ARM`).
+            body: the console's message that armed the guest (`ConsoleMessage.ARM`).
             why: why the holder has taken over.
             kept: its console had left it, and it was held to its end.
         """
@@ -58,7 +58,7 @@ class Records:
         """Queue what another process has changed of a window; `flush` writes it.
 
         Args:
-            body: the console's message that armed the guest (`Do.ARM`).
+            body: the console's message that armed the guest (`ConsoleMessage.ARM`).
             what: what has happened, one clause.
             more_s: by how many seconds the window ends later.
         """

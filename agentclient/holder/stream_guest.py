@@ -34,7 +34,7 @@ class StreamGuest(ArmedGuest):
     """One guest that the holder relays to, and thaws if the console can't.
 
     Args:
-        body: the console's message that armed it (`Do.ARM`).
+        body: the console's message that armed it (`ConsoleMessage.ARM`).
         guest: the connection to the guest's agent.
         console: the holder's end of the socket pair to the console.
         services: what the holder provides.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import builtins
 import importlib
 import re
 from pathlib import Path
@@ -96,3 +97,38 @@ def test_commands_that_a_person_pastes_are_written_in_one_way() -> None:
     """`agentclient.model.shell_words` keeps a name from pressing keys where it is pasted."""
     found = {named(path) for path in PRODUCT if "shlex" in path.read_text()}
     assert found == _OF_PROGRAMS
+
+
+def docstrings(tree: ast.Module) -> list[str]:
+    """All docstrings of a file."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    return [ast.get_docstring(one) or "" for one in ast.walk(tree) if isinstance(one, kinds)]
+
+
+def raised(docstring: str) -> list[str]:
+    """The exceptions that a docstring tells of."""
+    _, _, section = docstring.partition("Raises:\n")
+    lines = re.findall(r"^    ([A-Z]\w+(?:, [A-Z]\w+)*): ", section.partition("\n\n")[0], re.M)
+    return [name for line in lines for name in line.split(", ")]
+
+
+def referred_to(docstring: str) -> list[str]:
+    """The classes that a docstring names in backticks: `Class`, or `Class.member`."""
+    return re.findall(r"(?<!`)`([A-Z][a-z]\w+)(?:\.\w+)?`(?!`)", docstring)
+
+
+def test_what_a_docstring_names_is_there() -> None:
+    trees = {path: ast.parse(path.read_text()) for path in PRODUCT}
+    nodes = [node for tree in trees.values() for node in ast.walk(tree)]
+    known = {node.name for node in nodes if isinstance(node, ast.ClassDef)}
+    known |= {node.id for node in nodes if isinstance(node, ast.Name)}
+    known |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    known |= {node.name for node in nodes if isinstance(node, ast.alias)} | set(dir(builtins))
+    missing = [
+        f"{named(path)}: {name}"
+        for path, tree in trees.items()
+        for told in docstrings(tree)
+        for name in (*raised(told), *referred_to(told))
+        if name not in known
+    ]
+    assert missing == []

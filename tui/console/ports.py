@@ -1,6 +1,6 @@
 """What the console needs of the core, and nothing more: tests and pictures put their own behind it.
 
-The core's `Operations` and `Watcher` have these shapes; nothing in the console knows more of them.
+The core's `OperationManager` and `Watcher` have these shapes; the console knows no more of them.
 """
 
 from __future__ import annotations

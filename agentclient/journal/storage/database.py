@@ -131,7 +131,7 @@ def in_transaction(
         writes: whether any of them writes.
 
     Raises:
-        Trouble: the file is no journal.
+        JournalError: the file is no journal.
         sqlite3.Error: no job can be done.
     """
     with _transaction(connection, writes=writes):

@@ -73,7 +73,7 @@ class Store:
             None if there is no file to read.
 
         Raises:
-            Trouble: the file can't be used.
+            JournalError: the file can't be used.
         """
         try:
             return self._run(jobs, writes=writes)
