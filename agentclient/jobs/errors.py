@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.job import JobRefusal
+from agentclient.model.text import printable
 
 
 class JobRefused(FrostwatchError):
@@ -50,3 +51,8 @@ class NotLimited(FrostwatchError):
     def __init__(self, reason: str | None) -> None:
         self.reason = reason
         super().__init__(reason or "not answered yet")
+
+
+def a_bug(error: Exception) -> str:
+    """Return what a person is told of a bug of ours that has ended a job, as a clause."""
+    return f"frostwatch failed in the middle of it: {printable(repr(error), 300)}"

@@ -13,7 +13,7 @@ from agentclient.jobs.claim import Claim
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.disk_port import DiskPort
 from agentclient.jobs.disks import check_none_new, choose_disks, left_out
-from agentclient.jobs.errors import JobCancelled, JobFailed, JobRefused
+from agentclient.jobs.errors import JobCancelled, JobFailed, JobRefused, a_bug
 from agentclient.jobs.follow import JobLost
 from agentclient.jobs.job_handle import JobHandle
 from agentclient.jobs.managed import check_manager
@@ -144,8 +144,7 @@ class CopyJob(JobHandle, ABC):
         except FrostwatchError as error:
             return self._ended(JobResult.FAILED, str(error), None)
         except Exception as error:  # noqa: BLE001 - P8: one broken copy, told as one
-            reason = f"frostwatch failed in the middle of it: {printable(repr(error), 300)}"
-            return self._ended(JobResult.FAILED, reason, None)
+            return self._ended(JobResult.FAILED, a_bug(error), None)
         return self.completed()._replace(left=tuple(left))
 
     def work(self) -> list[str]:

@@ -50,5 +50,7 @@ class JobHandle(QueuedWork[JobOutcome]):
 
     def settle(self, outcome: JobOutcome) -> None:
         """Set the outcome, and report it."""
-        self.context.reporter.ended(outcome)
-        self._result.set_result(outcome)
+        try:
+            self.context.reporter.ended(outcome)
+        finally:  # whatever fails there: somebody waits for it
+            self._result.set_result(outcome)

@@ -26,7 +26,7 @@ from agentclient.jobs.command.member import CommandMember
 from agentclient.jobs.command.request import CommandRequest
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.control import JobControl
-from agentclient.jobs.errors import JobRefused
+from agentclient.jobs.errors import JobRefused, a_bug
 from agentclient.jobs.job import CopyJob
 from agentclient.jobs.late_end import LateEnds
 from agentclient.jobs.left import Cleared, LeftCopy, check_left, clear, find_copies
@@ -44,7 +44,8 @@ from agentclient.journal.writer import Journal
 from agentclient.model.disk_snapshot import SnapshotFound
 from agentclient.model.errors import NO_THREAD, why_no_thread
 from agentclient.model.events import OnEvent
-from agentclient.model.job import JobKind, JobOutcome, JobRefusal
+from agentclient.model.job import Consistency, JobKind, JobOutcome, JobRefusal, JobResult
+from agentclient.model.next_command import clear_command
 from agentclient.model.outcome import GroupOutcome
 from agentclient.model.states import Level
 from agentclient.model.vm import Vm, VmId
@@ -170,7 +171,11 @@ class JobManager:
             return job
 
         def run() -> None:
-            self._settle_command(job, job.run())
+            try:
+                outcomes = job.run()
+            except Exception as error:  # noqa: BLE001 - P8: whoever waits for it is told
+                outcomes = job.crashed(error)
+            self._settle_command(job, outcomes)
 
         try:
             threading.Thread(target=run, name="command-job").start()
@@ -346,10 +351,27 @@ class JobManager:
         self._end(job, job.run)
 
     def _end(self, job: CopyJob, outcome_of: Callable[[], JobOutcome]) -> None:
-        outcome = outcome_of()
+        try:
+            outcome = outcome_of()
+        except Exception as error:  # noqa: BLE001 - P8, as above
+            outcome = _crashed(job, error)
         if job.goes_on is not None:
             self._late.add(job, outcome)
         with self._lock:
             if self._active.get(job.vm.id) is job:
                 del self._active[job.vm.id]
         job.settle(outcome)
+
+
+def _crashed(job: CopyJob, error: Exception) -> JobOutcome:
+    """Return the outcome of a copy that a bug of ours has ended, beside its own steps."""
+    return JobOutcome(
+        vm=job.vm.id,
+        kind=job.kind,
+        result=JobResult.FAILED,
+        consistency=Consistency.NONE,
+        reason=f"{job.kind}: {JobResult.FAILED}: {a_bug(error)}",
+        policy=job.request.policy,
+        times=job.times(),
+        next=clear_command(job.vm),
+    )

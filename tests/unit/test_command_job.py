@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import pytest
 
+from agentclient.access.access_pool import AccessPool
 from agentclient.fleet.store import Fleet
 from agentclient.jobs.command import job as job_module
 from agentclient.jobs.command.job import CommandJob
@@ -22,6 +23,7 @@ from agentclient.jobs.command.request import CommandRequest
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.control import JobControl
 from agentclient.jobs.errors import JobRefused
+from agentclient.jobs.manager import JobManager
 from agentclient.jobs.reporter import JobReporter
 from agentclient.model.command import OnOverrun, ThawWhen
 from agentclient.model.errors import BadInput
@@ -201,6 +203,21 @@ def test_a_window_that_is_not_certified_is_no_consistent_copy() -> None:
 
 def replace_certified(outcome: Outcome) -> Outcome:
     return outcome._replace(certified=False)
+
+
+def test_a_bug_beside_the_command_frees_its_vms_and_whoever_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def bug(_: CommandJob) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(CommandJob, "run", bug)
+    vm, manager = Vm(VmId("qemu", "web")), JobManager(Fleet(), AccessPool(), cast(Any, None))
+    outcomes = manager.command([vm], CommandRequest(argv=("true",))).wait(20.0)
+    assert outcomes is not None
+    assert [one.result for one in outcomes] == [JobResult.FAILED]
+    assert "ZeroDivisionError('a bug')" in outcomes[0].reason
+    assert manager.on(vm.id) is None
 
 
 @pytest.mark.parametrize("verdict", [REFUSED, BROKEN])

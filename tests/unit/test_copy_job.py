@@ -7,10 +7,13 @@ from typing import Any, cast
 
 import pytest
 
+from agentclient.access.access_pool import AccessPool
+from agentclient.fleet.store import Fleet
 from agentclient.jobs.control import JobControl
 from agentclient.jobs.errors import JobCancelled, JobFailed, JobRefused
 from agentclient.jobs.follow import JobLost
 from agentclient.jobs.job import CopyJob
+from agentclient.jobs.manager import JobManager
 from agentclient.jobs.reporter import JobReporter
 from agentclient.jobs.request import CopyRequest
 from agentclient.journal.window_row import _of_job
@@ -268,3 +271,34 @@ def test_no_thaw_is_told_where_nothing_was_frozen(harness: CopyHarness) -> None:
 )  # fmt: skip
 def test_the_history_says_what_a_window_was_for(job: dict[str, object], note: str) -> None:
     assert " ".join(str(one) for one in _of_job(job) if one) == note
+
+
+# -- a bug beside its own steps ------------------------------------------------------------------
+
+
+def bug(*_: object) -> None:
+    raise ZeroDivisionError("a bug")
+
+
+def test_a_bug_beside_a_copys_steps_frees_its_vm_and_whoever_waits(
+    harness: CopyHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager, copy = JobManager(Fleet(), AccessPool(), cast(Any, None)), Copy(harness, {})
+    monkeypatch.setattr(copy, "record_outcome", bug)
+    manager.begin(copy.vm, lambda _: copy)
+    outcome = copy.wait(20.0)
+    assert outcome is not None
+    assert outcome.result is JobResult.FAILED
+    assert "ZeroDivisionError('a bug')" in outcome.reason
+    assert manager.on(copy.vm.id) is None
+
+
+def test_whoever_waits_gets_the_outcome_also_where_nobody_can_be_shown_it(
+    harness: CopyHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager, copy = JobManager(Fleet(), AccessPool(), cast(Any, None)), Copy(harness, {})
+    monkeypatch.setattr(copy.context.reporter, "ended", bug)
+    manager.begin(copy.vm, lambda _: copy)
+    outcome = copy.wait(20.0)
+    assert outcome is not None
+    assert outcome.result is JobResult.COMPLETE

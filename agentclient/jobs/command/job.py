@@ -23,7 +23,7 @@ from agentclient.jobs.command.process import CommandProcess
 from agentclient.jobs.command.program import find_program
 from agentclient.jobs.command.request import CommandRequest
 from agentclient.jobs.context import JobContext
-from agentclient.jobs.errors import JobCancelled, JobFailed, JobRefused
+from agentclient.jobs.errors import JobCancelled, JobFailed, JobRefused, a_bug
 from agentclient.model.command import (
     MONOTONIC_VARIABLE,
     SECONDS_VARIABLE,
@@ -151,8 +151,7 @@ class CommandJob:
         except FrostwatchError as error:
             return self._failed(str(error), None)
         except Exception as error:  # noqa: BLE001 - P8: one broken job, told as one
-            reason = f"frostwatch failed in the middle of it: {printable(repr(error), 300)}"
-            return self._failed(reason, None)
+            return self._failed(a_bug(error), None)
         finally:
             self._process.abandon()
             for member in self.members:
@@ -160,6 +159,12 @@ class CommandJob:
                     member.watch.stop()
         cancelled = self._control.cancelled.is_set()
         return [self._outcomes.judged(member, cancelled=cancelled) for member in self.members]
+
+    def crashed(self, error: Exception) -> list[JobOutcome]:
+        """Thaw all guests after a bug that not even `run` has caught; return the outcomes."""
+        self._freezing.end()
+        ended = self._outcomes.ended
+        return [ended(one, JobResult.FAILED, a_bug(error), None) for one in self.members]
 
     # -- the stages ----------------------------------------------------------------------------
 
