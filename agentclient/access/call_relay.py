@@ -120,7 +120,7 @@ def told(event: WireEvent) -> bytes:
         case Reply(ticket, value):
             try:
                 packet = json.dumps({"reply": ticket, "value": value}).encode()
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, RecursionError):
                 return _failed(ticket, "its reply is no JSON")
             too_long = f"its reply has {len(packet)} bytes"
             return packet if len(packet) <= MOST_BYTES else _failed(ticket, too_long)
@@ -166,6 +166,6 @@ def _event(body: Mapping[str, object]) -> WireEvent:
 def _object(packet: bytes) -> Mapping[str, object]:
     try:
         body = json.loads(packet)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return body if isinstance(body, dict) else {}

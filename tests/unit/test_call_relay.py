@@ -62,7 +62,17 @@ def test_an_event_comes_as_it_was_told(event: WireEvent) -> None:
     ends.relay.close()
 
 
-@pytest.mark.parametrize("value", ["x" * MOST_BYTES, "\N{SNOWMAN}" * MOST_BYTES, {1, 2}])
+def nested(depth: int) -> object:
+    """A value of lists in lists."""
+    value: object = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize(
+    "value", ["x" * MOST_BYTES, "\N{SNOWMAN}" * MOST_BYTES, {1, 2}, nested(2000)]
+)
 def test_a_reply_that_fits_no_packet_is_a_failure(ends: Ends, value: object) -> None:
     packet = told(Reply(3, value))
     assert len(packet) < MOST_BYTES
@@ -102,7 +112,7 @@ def test_an_end_has_its_cause_and_comes_behind_the_answers(ends: Ends) -> None:
     assert ends.relay.lost
 
 
-@pytest.mark.parametrize("packet", [b"{", b"[]", b"\xff", b'{"reply": "x"}'])
+@pytest.mark.parametrize("packet", [b"{", b"[]", b"\xff", b'{"reply": "x"}', b"[" * 2000])
 def test_a_packet_that_cannot_be_read_ends_it(ends: Ends, packet: bytes) -> None:
     ends.holder.send(packet)
     with pytest.raises(StreamEnded):

@@ -537,6 +537,19 @@ def test_a_call_returns_the_value(calls: DomainCalls, host: FakeHost) -> None:
     assert host.opened == 1, "a connection that is free is used again"
 
 
+@pytest.mark.parametrize("reply", ["[" * 65 + "]" * 65, '"x', "1"])
+def test_a_reply_is_within_the_caps_of_every_agents(
+    calls: DomainCalls, host: FakeHost, reply: str
+) -> None:
+    """What is nested too deeply to be written again would end the holder's hearing of a guest."""
+    host.domains[0].answer = lambda: f'{{"return": {reply}}}'
+    if reply == "1":
+        assert calls.call(STATUS, None, 5.0) == 1
+        return
+    with pytest.raises(CallFailed, match="can't be read"):
+        calls.call(STATUS, None, 5.0)
+
+
 @pytest.mark.parametrize(
     ("code", "kind"),
     [

@@ -32,6 +32,7 @@ from agentclient.model.states import Cause
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
 from agentclient.protocol.qga_commands import FREEZE, FREEZE_LIST, STATUS
+from agentclient.protocol.qga_lines import DEFAULT_MAX_DEPTH, decoded
 
 _FREEZES: Final = frozenset({FREEZE, FREEZE_LIST})
 # A freeze is not sent where to connect took longer than that; there mostly is a connection.
@@ -320,11 +321,10 @@ def _value(text: object) -> object:
     Raises:
         CallFailed: it is no reply.
     """
-    try:
-        body = json.loads(str(text))
-    except (ValueError, RecursionError) as error:
-        raise CallFailed("", f"its reply can't be read: {printable(error, 100)}") from error
-    if not isinstance(body, dict) or "return" not in body:
+    problem, body = decoded(str(text).encode("utf-8", "replace"), DEFAULT_MAX_DEPTH)
+    if problem is not None:
+        raise CallFailed("", f"its reply can't be read: {problem}")
+    if "return" not in body:
         raise CallFailed("", "its reply has no value")
     return body["return"]
 
