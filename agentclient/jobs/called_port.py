@@ -32,6 +32,8 @@ _AGAIN_S: Final = 0.2
 _SPEED_S: Final = 0.5
 # A daemon that is started anew is there again after a moment.
 _PLANNED_IN: Final = 20
+# With so many calls that hang no further one is made: a copy may be tried to be ended for days.
+MOST_HANGING: Final = 4
 
 
 class CalledPort:
@@ -46,6 +48,7 @@ class CalledPort:
     def __init__(self, calls: DiskCalls) -> None:
         self.calls = calls
         self._speed: tuple[tuple[str, int], _Answer[None]] | None = None
+        self._hanging: list[Callable[[], bool]] = []  # whether each has ended
 
     def disks(self) -> tuple[Disk, ...]:
         """Return all block devices.
@@ -211,6 +214,7 @@ class CalledPort:
         """
         answer = self._begun(call, late)
         if not answer.wait(seconds):
+            self._hanging.append(answer.result.done)
             raise JobFailed(f"{self.calls.manager} has not answered within {seconds:.0f} s")
         return self._told(answer)
 
@@ -220,8 +224,11 @@ class CalledPort:
         """Make a call in a thread of its own.
 
         Raises:
-            JobFailed: there is no thread for it.
+            JobFailed: there is no thread for it, or too many calls hang.
         """
+        self._hanging = [ended for ended in self._hanging if not ended()]
+        if len(self._hanging) >= MOST_HANGING:
+            raise JobFailed(f"{MOST_HANGING} calls to {self.calls.manager} hang already")
         answer = _Answer(call, late)
         try:
             threading.Thread(target=answer.run, name="disk call", daemon=True).start()

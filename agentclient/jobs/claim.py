@@ -146,12 +146,13 @@ class Claim:
             return []
 
         def later() -> None:
-            silent_s = 0.0
+            answered_at = time.monotonic()
             while (goes_on := self._a_job_goes_on()) is not False:
-                silent_s = silent_s + _LOOK_S if goes_on is None else 0.0
-                if silent_s and (silent_s > _SILENT_FOR_S or vm_gone()):
+                if goes_on:
+                    answered_at = time.monotonic()
+                elif time.monotonic() - answered_at > _SILENT_FOR_S or vm_gone():
                     return
-                threading.Event().wait(_LOOK_S)
+                time.sleep(_LOOK_S)
             self._delete(vm_gone)
 
         with suppress(*NO_THREAD):  # then it is given free when this process ends

@@ -22,7 +22,7 @@ from agentclient.jobs.called.deletion import CalledDeletion
 from agentclient.jobs.called.files import CalledFiles
 from agentclient.jobs.called.listing import list_kept
 from agentclient.jobs.called.snapshot import CalledSnapshot
-from agentclient.jobs.called_port import CalledPort
+from agentclient.jobs.called_port import MOST_HANGING, CalledPort
 from agentclient.jobs.control import JobControl
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.image_tool import tool
@@ -338,6 +338,30 @@ def test_the_newest_one_is_deleted_first(night: Night) -> None:
     assert night.delete("two", external=False).refusal is JobRefusal.NAME
     assert night.delete("two").result is JobResult.COMPLETE
     assert night.disks.kept.keys() == {"one"}
+
+
+def test_calls_that_hang_do_not_pile_up(night: Night) -> None:
+    """As behind a daemon that hangs for days, while the end of a copy is tried again and again."""
+    port, answers = CalledPort(night.disks), threading.Event()
+    begun: list[int] = []
+
+    def hang() -> None:
+        begun.append(1)
+        answers.wait(30.0)
+
+    for _ in range(10):
+        with pytest.raises(JobFailed):
+            port.within(0.01, hang)
+    assert len(begun) == MOST_HANGING
+    answers.set()
+    deadline = time.monotonic() + 10.0
+    while True:
+        try:
+            assert port.within(5.0, lambda: 1) == 1
+        except JobFailed:
+            assert time.monotonic() < deadline
+        else:
+            break
 
 
 # -- what was left ---------------------------------------------------------------------------------

@@ -234,5 +234,27 @@ def test_nobody_waits_for_the_jobs_of_a_vm_that_has_ended(
     assert "blockdev-del" not in harness.qemu.asked
 
 
+def test_a_monitor_that_takes_long_to_say_nothing_is_asked_for_a_bounded_time(
+    harness: CopyHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "_LOOK_S", 0.01)
+    monkeypatch.setattr(claim, "_SILENT_FOR_S", 0.3)
+    name = JobId("backup", this_process(), "abcdef05")
+    mine = claim.Claim(harness.context().block(), harness.vm, name)
+    mine.take()
+    looked: list[float] = []
+
+    def look() -> None:
+        looked.append(time.monotonic())
+        time.sleep(0.1)
+
+    monkeypatch.setattr(mine, "_a_job_goes_on", look)
+    assert mine.release(lambda: None) == []
+    deadline = time.monotonic() + 10.0
+    while _has_thread(name) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(looked) < 10, "by the clock, not by the number of looks"
+
+
 def _has_thread(name: JobId) -> bool:
     return any(one.name == name.node(CLAIM) for one in threading.enumerate())
