@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterable
 from contextlib import suppress
 from typing import Final, NamedTuple, Self
 
 from agentclient.access.host.other_holders import holders_for
 from agentclient.access.host.peer import listener
-from agentclient.access.host.process import process_of, user_name
+from agentclient.access.host.process import owner_of, process_of, user_name
 from agentclient.access.stream import wait_any
 from agentclient.holder.messages import (
     REQUEST_VERSION,
@@ -127,23 +126,33 @@ class OtherHolder:
         body = {"ask": request, "version": REQUEST_VERSION, **self._guest, **more}
         with suppress(OSError):  # it has hung up: what it has said before tells why
             send(self._connection, body)
-        until = time.monotonic() + ANSWER_S
-        while True:
-            answer = self.receive(max(0.0, until - time.monotonic()))
-            if answer is None:
-                raise NotAsked(
-                    f"its holder (pid {self.pid}) has not answered within {ANSWER_S:g} s: it, or "
-                    "its console, may be stopped"
-                )
-            if answer.get("say") == HolderMessage.ACK:
-                break
-            if answer.get("say") == HolderMessage.DONE:
-                self.done = answer
-                raise NotAsked(f"its holder (pid {self.pid}) has thawed it meanwhile")
+        answer = self._answer(time.monotonic() + ANSWER_S)
         if answer.get("done") is not True:
             why = text(answer, "why") or "it has refused"
             raise NotAsked(f"its holder (pid {self.pid}): {why}")
         return answer
+
+    def _answer(self, until: float) -> Body:
+        """Return the answer to a request, whatever else is told before it.
+
+        Args:
+            until: seconds of the monotonic clock.
+
+        Raises:
+            NotAsked: there is none by then, or the guest was thawed meanwhile.
+        """
+        while (left_s := until - time.monotonic()) > 0:
+            answer = self.receive(left_s)
+            said = answer.get("say") if answer is not None else None
+            if answer is not None and said == HolderMessage.ACK:
+                return answer
+            if said == HolderMessage.DONE:
+                self.done = answer
+                raise NotAsked(f"its holder (pid {self.pid}) has thawed it meanwhile")
+        raise NotAsked(
+            f"its holder (pid {self.pid}) has not answered within {ANSWER_S:g} s: it, or its "
+            "console, may be stopped"
+        )
 
     def receive(self, timeout_s: float, *others: int) -> Body | None:
         """Return the next message; None if none came in time, or another descriptor is readable.
@@ -229,11 +238,13 @@ def reach(held: HeldBy, vm: Vm) -> OtherHolder:
     raise problem
 
 
-def _candidates(held: HeldBy) -> Iterable[Process]:
-    if held.holder is not None:
-        known = process_of(held.holder)
-        return [known] if known is not None else []
-    return holders_for(held.pid)
+def _candidates(held: HeldBy) -> list[Process]:
+    """Return which processes may be a frostwatch's holder: none of another user's (P10).
+
+    Anybody can give a process that name, and say on its command line whose holder it is.
+    """
+    found = holders_for(held.pid) if held.holder is None else [process_of(held.holder)]
+    return [one for one in found if one is not None and owner_of(one.pid) == held.user]
 
 
 def window_of(answer: Body) -> HeldWindow:

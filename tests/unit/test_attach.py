@@ -71,6 +71,7 @@ class Attached:
 @pytest.fixture
 def attached(monkeypatch: pytest.MonkeyPatch) -> Iterator[Attached]:
     monkeypatch.setattr(attach, "held_by", lambda _: HELD)
+    monkeypatch.setattr(other_holder, "owner_of", lambda _: "bob")
     monkeypatch.setattr(other_holder, "ANSWER_S", PATIENCE_S)  # also where the machine is busy
     with ExitStack() as stack:
         harness = Harness(stack)

@@ -13,11 +13,12 @@ from contextlib import ExitStack, suppress
 import pytest
 
 from agentclient.access.host.peer import Listener
-from agentclient.access.host.process import process_of
+from agentclient.access.host.process import process_of, user_name
 from agentclient.holder import main, other_holder, outside_requests, request_listener
 from agentclient.holder.main import Holder
 from agentclient.holder.messages import (
     REQUEST_VERSION,
+    Body,
     ConsoleMessage,
     HolderMessage,
     HolderRequest,
@@ -81,14 +82,41 @@ def test_another_guest_is_not_known(harness: Harness) -> None:
 def test_the_holder_is_found_by_the_console_that_it_stands_by_for(
     harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ours = user_name(os.getuid())
     monkeypatch.setattr(other_holder, "holders_for", lambda _: [Process(1, 1), this_process()])
-    with reach(HeldBy(77, "bob", key="w1"), VM) as other:
+    with reach(HeldBy(77, ours, key="w1"), VM) as other:
         assert other.pid == os.getpid()
     monkeypatch.setattr(other_holder, "holders_for", lambda _: [])
     with pytest.raises(NotAsked, match="no holder of it is found"):
-        reach(HeldBy(77, "bob"), VM)
+        reach(HeldBy(77, ours), VM)
     with pytest.raises(NotAsked, match="it is of an older frostwatch"):
-        reach(HeldBy(77, "bob", holder=harness.process.pid), VM)
+        reach(HeldBy(77, ours, holder=harness.process.pid), VM)
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_a_process_of_another_user_is_nobodys_holder(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch, named: bool
+) -> None:
+    """Anybody can call a process so, and would be believed that the guest is thawed."""
+    monkeypatch.setattr(other_holder, "holders_for", lambda _: [this_process()])
+    held = HeldBy(77, "bob", key="w1", holder=os.getpid() if named else None)
+    with pytest.raises(NotAsked, match="no holder of it is found"):
+        reach(held, VM)
+
+
+def test_one_that_says_other_things_without_end_has_not_answered(
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(other_holder, "ANSWER_S", 0.2)
+    until = time.monotonic() + PATIENCE_S
+
+    def receive(_: float) -> Body:
+        assert time.monotonic() < until, "it is heard for ever"
+        return {"say": HolderMessage.TAKEN}
+
+    with harness.other() as other:
+        monkeypatch.setattr(other, "receive", receive)
+        assert "has not answered" in refused(other, HolderRequest.LOOK)
 
 
 def test_what_it_does_not_know_and_another_version_is_told_in_a_sentence(harness: Harness) -> None:
@@ -206,7 +234,7 @@ def test_one_console_at_a_time_attaches_to_what_was_left(harness: Harness) -> No
 def test_what_a_holder_says_of_what_was_left_to_it_is_known_without_a_journal(
     harness: Harness,
 ) -> None:
-    bob = HeldBy(77, "bob", holder=os.getpid(), ended=True)
+    bob = HeldBy(77, user_name(os.getuid()), holder=os.getpid(), ended=True)
     assert not looked_at(bob, VM).kept
     harness.kept()
     assert looked_at(bob._replace(ended=False), VM) == bob._replace(ended=False)
