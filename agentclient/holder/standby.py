@@ -244,7 +244,7 @@ class Standby:
                 thawing=self._thawing,
             )
         except NoHolder as error:
-            armed.channel.close()
+            self._let_go(armed, channel)
             self._go_alone(error)
             return channel
         if self._alone:

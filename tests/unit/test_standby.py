@@ -251,6 +251,18 @@ def test_a_holder_that_has_not_heard_what_is_intended_has_nothing_of_ours(harnes
     assert [number for word, number, _ in harness.holder.said if word == "disarm"] == [0]
 
 
+def test_a_channel_that_was_made_for_a_holder_that_does_not_listen_is_closed(
+    harness: Harness,
+) -> None:
+    harness.begin()
+    new = harness.breaks()
+    new.close()
+    ignores_intent(harness)
+    harness.standby.renewed(new)
+    assert harness.holder.armed.spare is not new
+    assert harness.holder.armed.spare.fileno() == -1
+
+
 # -- left -----------------------------------------------------------------------------------
 
 
