@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -286,6 +287,31 @@ def test_one_that_is_cancelled_while_it_is_frozen_is_not_started(tmp_path: Path)
     assert outcome.result is JobResult.CANCELLED
     assert stage.freezes[0].asked[0] == "cancel"
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_program_whose_storage_hangs_is_left_when_it_is_cancelled_and_ended_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers, children = threading.Event(), list[subprocess.Popen[bytes]]()
+    popen = subprocess.Popen
+
+    def hang(*args: Any, **more: Any) -> subprocess.Popen[bytes]:
+        assert answers.wait(30.0)
+        children.append(popen(*args, **more))
+        return children[0]
+
+    monkeypatch.setattr("agentclient.jobs.command.process.subprocess.Popen", hang)
+    stage = Stage()
+    job = stage.job("sleep", "60")
+    threading.Timer(0.3, job.cancel).start()
+    began = time.monotonic()
+    (outcome,) = job.run()
+    assert time.monotonic() - began < job_module.TERM_S
+    assert outcome.result is JobResult.CANCELLED
+    assert stage.freezes[0].done, "the guest is thawed"
+    answers.set()
+    assert job._process.wait(10.0)
+    assert (children[0].returncode, job._process.signal) == (-signal.SIGKILL, "SIGKILL")
 
 
 def test_a_command_that_is_cancelled_gets_term_after_the_guest_was_told_to_thaw() -> None:

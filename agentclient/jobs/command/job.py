@@ -213,7 +213,8 @@ class CommandJob:
 
     def _start(self) -> None:
         self._control.check()
-        if not self._process.start(os.environ | self._environment()):
+        environment = os.environ | self._environment()
+        if not self._process.start(environment, self._control.cancelled):
             self._thaw()
             return
         for member in self.members:
@@ -305,6 +306,8 @@ class CommandJob:
                 for member in self.members:
                     text = "KILL was sent to the command and its group"
                     self._tell(member, CommandStep.STOPPED, Level.WARNING, text)
+        if self._process.left:
+            return True
         if self._given_up:
             return not self._process.wait(GIVEN_UP_S)
         return self._leave_at is not None and now >= self._leave_at

@@ -14,10 +14,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from typing import Final
 
 from agentclient.access.host.process import PROC
 from agentclient.jobs.command.program import Program
 from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
+
+_TICK_S: Final = 0.1
 
 
 class CommandProcess:
@@ -37,6 +40,7 @@ class CommandProcess:
         signal: the name of the signal that has ended it; None if none has.
         error: why it was not started, or why its end is not known; None otherwise.
         stopped: the last signal that was sent to end it; None if none was.
+        left: its start hung, and was not waited for; it is ended if it runs after all.
     """
 
     def __init__(self, program: Program, stdout: int | None, on_end: Callable[[], None]) -> None:
@@ -57,6 +61,7 @@ class CommandProcess:
         self.signal: str | None = None
         self.error: str | None = None
         self.stopped: str | None = None
+        self.left = False
         self._thread = threading.Thread(target=self._run, name="command", daemon=True)
 
     @property
@@ -80,12 +85,26 @@ class CommandProcess:
         except NO_THREAD as error:
             raise FrostwatchError(f"not begun: {why_no_thread(error)}") from None
 
-    def start(self, environment: Mapping[str, str]) -> bool:
-        """Start the command; return whether it was (else see `error`)."""
+    def start(self, environment: Mapping[str, str], cancelled: threading.Event) -> bool:
+        """Start the command; return whether it was (else see `error`).
+
+        Args:
+            environment: its environment.
+            cancelled: ends the wait for a program whose storage hangs; it is ended as soon as it
+                runs after all.
+        """
         self._environment = environment
         self._go.set()
-        self._started.wait()
+        while not self._started.wait(_TICK_S):
+            if cancelled.is_set():
+                return self._leave()
         return self.error is None
+
+    def _leave(self) -> bool:
+        """Leave a command that is being started; return whether it was, just now."""
+        with self._lock:
+            self.left = self._child is None
+            return not self.left
 
     def abandon(self) -> None:
         """End the thread of a command that is not to be started; else nothing changes."""
@@ -122,7 +141,7 @@ class CommandProcess:
             return
         self.began_at = time.monotonic()
         try:
-            self._child = subprocess.Popen(
+            child = subprocess.Popen(
                 self._program.argv,
                 executable=self._program.path,
                 env=self._environment,
@@ -134,11 +153,15 @@ class CommandProcess:
             self._ended.set()
             self._started.set()
             return
-        self.pid = self._child.pid
+        with self._lock:
+            self._child = child
+            if self.left:
+                self._signal(signal.SIGKILL)
+        self.pid = child.pid
         self.started_at = time.monotonic()
         self._started.set()
         try:
-            self._await_end(self._child)
+            self._await_end(child)
         finally:
             self._ended.set()
 
