@@ -7,7 +7,7 @@ is in the file. If the window is not in the file by then, the operator is told.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -105,33 +105,28 @@ class Entry:
 
     def copied(self, job: Mapping[str, object]) -> None:
         """Write which copy was taken in the window, as JSON."""
-        try:
-            self._journal.put(rows.set_job(self.key, job))
-        except Exception as error:  # noqa: BLE001 - as above
-            self._journal.fail(error)
+        self._put(lambda: rows.set_job(self.key, job))
 
     def made_with(self, *, agent: str | None, qemu: str | None) -> None:
         """Write which versions took part: ours, the agent's, and QEMU's; None: not known."""
         versions = {"frostwatch": VERSION, "agent": agent, "qemu": qemu}
-        self._put(rows.set_versions(self.key, versions))
+        self._put(lambda: rows.set_versions(self.key, versions))
 
     def wrote(self, samples: Sequence[Sample]) -> None:
         """Write what the guest had written meanwhile; nothing where that could not be seen."""
         if samples:
             points = [(round(one.at - self._asked, 2), one.size) for one in samples]
-            self._put(rows.set_writes(self.key, points))
-
-    def _put(self, statements: Sequence[Statement]) -> None:
-        try:
-            self._journal.put(statements)
-        except Exception as error:  # noqa: BLE001 - the history is not worth a freeze
-            self._journal.fail(error)
+            self._put(lambda: rows.set_writes(self.key, points))
 
     def keep(self, holder: Process) -> None:
         """Write that the window is left to its holder, which holds it to its end."""
+        self._put(lambda: [*rows.set_holder(self.key, holder), *rows.keep(self.key)])
+
+    def _put(self, make: Callable[[], Sequence[Statement]]) -> None:
+        """Write what `make` returns; an error in making it costs the history alone."""
         try:
-            self._journal.put([*rows.set_holder(self.key, holder), *rows.keep(self.key)])
-        except Exception as error:  # noqa: BLE001 - as above
+            self._journal.put(make())
+        except Exception as error:  # noqa: BLE001 - the history is not worth a freeze
             self._journal.fail(error)
 
     def late(self, progress: Progress) -> ReportEvent | None:

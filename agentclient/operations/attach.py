@@ -105,8 +105,8 @@ class AttachOperation(Operation[Outcome]):
 
     def _tell_attached(self, held: HeldBy, holder: int) -> None:
         if held.since is not None:
-            age_s = (self.context.state.freeze.since or held.since).timestamp()
-            self._held_since = time.monotonic() - max(0.0, time.time() - age_s)
+            since = (self.context.state.freeze.since or held.since).timestamp()
+            self._held_since = time.monotonic() - max(0.0, time.time() - since)
         text = f"attached to what {held.who} has left to its holder (pid {holder})"
         self._reporter.event(ReportEvent(EventKind.HELD, Level.INFO, f"{text}; {self._left()}"))
 

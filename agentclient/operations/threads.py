@@ -23,7 +23,7 @@ T = TypeVar("T")
 _LAST: Final = 32
 
 
-class QueuedWork(Future[T]):
+class WorkFuture(Future[T]):
     """The future of a piece of work in a `WorkQueue`.
 
     Attributes:
@@ -52,7 +52,7 @@ class WorkQueue:
         self._lock = threading.Lock()
         self._busy = 0
         self._asked = self._begun = 0
-        self._waiting: dict[int, tuple[QueuedWork[Any], Callable[[], None]]] = {}  # in order
+        self._waiting: dict[int, tuple[WorkFuture[Any], Callable[[], None]]] = {}  # in order
         self._closed = False
 
     @property
@@ -60,14 +60,14 @@ class WorkQueue:
         """How many run at once."""
         return self._most
 
-    def submit(self, work: Callable[[], T]) -> QueuedWork[T]:
+    def submit(self, work: Callable[[], T]) -> WorkFuture[T]:
         """Queue `work`, and return its future.
 
         Raises:
             RuntimeError: the queue is closed, or the system has no thread for it.
             MemoryError: the system has no memory for a thread.
         """
-        future: QueuedWork[T] = QueuedWork()
+        future: WorkFuture[T] = WorkFuture()
         do = partial(_do, work, future)
         with self._lock:
             if self._closed:
@@ -82,7 +82,7 @@ class WorkQueue:
             self._waiting[future.number] = (future, do)
         return future
 
-    def place(self, turn: QueuedWork[Any]) -> Place:
+    def place(self, turn: WorkFuture[Any]) -> Place:
         """Return a piece of work's place in the queue, from 1; 0 once it has begun."""
         with self._lock:
             if turn.number not in self._waiting:
@@ -93,7 +93,7 @@ class WorkQueue:
             # So many at once, each of which takes as long as the last ones on average.
             return Place(number, number * sum(self._took) / len(self._took) / self._most)
 
-    def withdraw(self, turn: QueuedWork[Any]) -> bool:
+    def withdraw(self, turn: WorkFuture[Any]) -> bool:
         """Take a piece of work out of the queue; return False if it has begun."""
         with self._lock:
             return self._waiting.pop(turn.number, None) is not None
