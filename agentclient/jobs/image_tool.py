@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, NamedTuple
 
 from agentclient.model.text import printable
 
@@ -51,21 +51,13 @@ def check_image(program: str, folder: Path, name: str, tick: Callable[[], object
         What is wrong, as a clause; None if nothing is.
     """
     command = [program, "check", "-q", "-U", "-f", "qcow2", str(folder.absolute() / name)]
-    with tempfile.TemporaryFile() as said:
-        try:
-            with _running(command, said, said) as process:
-                deadline = time.monotonic() + CHECK_S
-                while not _has_ended(process):
-                    if time.monotonic() > deadline:
-                        return f"{TOOL} check takes longer than {CHECK_S:g} s"
-                    tick()
-                    time.sleep(TICK_S / 5)
-        except OSError as error:
-            return f"{TOOL} can't be run: {error.strerror}"
-        if process.returncode in (0, _LEAKS):  # a leak wastes room, and loses nothing
-            return None
-        what = "finds it damaged" if process.returncode == _CORRUPT else "can't check it"
-        return f"{TOOL} {what}: {_why(process, said)}"
+    end = _run(command, CHECK_S, TICK_S / 5, tick)
+    if isinstance(end, str):
+        return end
+    if end.code in (0, _LEAKS):  # a leak wastes room, and loses nothing
+        return None
+    what = "finds it damaged" if end.code == _CORRUPT else "can't check it"
+    return f"{TOOL} {what}: {end.said}"
 
 
 def make_image(
@@ -86,18 +78,10 @@ def make_image(
     """
     below = [] if backing is None else ["-u", "-b", backing[0], "-F", backing[1]]
     command = [program, "create", "-q", "-f", "qcow2", *below, str(path), str(size)]
-    with tempfile.TemporaryFile() as said:
-        try:
-            with _running(command, said, said) as process:
-                deadline = time.monotonic() + MADE_S
-                while not _has_ended(process):
-                    if time.monotonic() > deadline:
-                        return f"{TOOL} create takes longer than {MADE_S:g} s"
-                    tick()
-                    time.sleep(TICK_S / 10)
-        except OSError as error:
-            return f"{TOOL} can't be run: {error.strerror}"
-        return None if process.returncode == 0 else f"{TOOL} can't make it: {_why(process, said)}"
+    end = _run(command, MADE_S, TICK_S / 10, tick)
+    if isinstance(end, str):
+        return end
+    return None if end.code == 0 else f"{TOOL} can't make it: {end.said}"
 
 
 def convert_image(
@@ -137,6 +121,38 @@ def convert_image(
         if process.returncode == 0:
             return None
         return f"{TOOL} can't convert it: {_why(process, said)}"
+
+
+class _End(NamedTuple):
+    """How a program has ended: its exit code, and the last that it has said."""
+
+    code: int
+    said: str
+
+
+def _run(
+    command: Sequence[str], bound_s: float, every_s: float, tick: Callable[[], object]
+) -> _End | str:
+    """Run a program to its end, for so many seconds at the most; or return why it did not end.
+
+    Args:
+        command: the program and its arguments; the first of these says what it does.
+        bound_s: how long it may take, in seconds.
+        every_s: seconds between two calls of `tick`.
+        tick: what it raises ends the program.
+    """
+    with tempfile.TemporaryFile() as said:
+        try:
+            with _running(command, said, said) as process:
+                deadline = time.monotonic() + bound_s
+                while not _has_ended(process):
+                    if time.monotonic() > deadline:
+                        return f"{TOOL} {command[1]} takes longer than {bound_s:g} s"
+                    tick()
+                    time.sleep(every_s)
+        except OSError as error:
+            return f"{TOOL} can't be run: {error.strerror}"
+        return _End(process.returncode, _why(process, said))
 
 
 @contextmanager
