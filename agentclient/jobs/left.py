@@ -5,7 +5,7 @@ Only what carries the name of a frostwatch that is proven to have ended is touch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -173,15 +173,10 @@ def clear(block: BlockLayer, copy: LeftCopy, process: Process | None) -> Cleared
     """
     check_left(copy)
     looking = partial(_look, copy, process)
-    files, begun, records, opened = patiently(JobControl(), "looking at its files", looking)
-    lost = _lost(block, copy, files, opened)
+    seen = patiently(JobControl(), "looking at its files", looking)
+    lost = _lost(block, copy, seen.files, seen.names)
     stopped = _may_stop_guest(copy) and block.status() == IO_ERROR
-    left = []
-    names = {JobId.parse(job.id) for job in copy.jobs}
-    for name in filter(None, names):
-        left += cancel_jobs(block, name)
-    if not left:
-        left += take_out_left(block, copy.key)
+    left = _end(block, copy)
     closed = set() if left else _close(block, copy.nodes)
     left += [
         f"QEMU keeps {printable(node, 40)} open ({printable(file, 300)})"
@@ -189,33 +184,12 @@ def clear(block: BlockLayer, copy: LeftCopy, process: Process | None) -> Cleared
         if node not in closed
     ]
     left += lost
-    removed, kept = [], []
-    mine = {node: files[node] for node in files if node in closed}
-    looking_again = partial(_overlays, copy, [path for path, _ in mine.values()], begun, records)
-    overlays = patiently(JobControl(), "looking at its overlays", looking_again)
-    incomplete = []
-    for node, (path, number) in mine.items():
-        if path in overlays:
-            left.append(
-                f"the overlay {printable(path, 300)}, which no disk of the VM uses, and which "
-                "may hold what its guest has written"
-            )
-        elif copy.complete and not is_place(node):
-            kept.append(str(path))
-        else:
-            incomplete.append((f"the incomplete file {printable(path, 300)}", path, number))
-    for (_, path, _), problem in zip(incomplete, delete_files(incomplete), strict=True):
-        if problem is None:
-            removed.append(str(path))
-        else:
-            left.append(problem)
+    removed, kept, rest = _delete(copy, seen, closed)
+    left += rest
     if not left:
         give_back_left(block)
     if closed:
-        done = [forget_backup(block, *one) for one in begun.items() if one[0] not in _folders(kept)]
-        for more, rest in (*done, forget_records(records)):
-            removed += more
-            left += rest
+        removed += _forget(block, seen, _folders(kept), left)
     resumed = stopped and _resume(block, left)
     return Cleared(tuple(removed), tuple(kept), tuple(left), resumed)
 
@@ -244,14 +218,70 @@ def _look(copy: LeftCopy, process: Process | None) -> _Looked:
     return _Looked(files, begun_in(paths), records_beside(paths), names)
 
 
-def _overlays(
-    copy: LeftCopy, paths: Iterable[Path], begun: Collection[Path], records: Sequence[Record]
-) -> set[Path]:
+def _end(block: BlockLayer, copy: LeftCopy) -> list[str]:
+    """End a copy's jobs, and take its filters out; return what goes on, each as a clause."""
+    left = []
+    for name in filter(None, {JobId.parse(job.id) for job in copy.jobs}):
+        left += cancel_jobs(block, name)
+    return left or take_out_left(block, copy.key)
+
+
+def _delete(
+    copy: LeftCopy, seen: _Looked, closed: Collection[str]
+) -> tuple[list[str], list[str], list[str]]:
+    """Delete a copy's incomplete files, whose nodes are closed.
+
+    Returns:
+        The files that were deleted, the complete ones, and what is left, each as a clause.
+    """
+    mine = {node: one for node, one in seen.files.items() if node in closed}
+    looking = partial(_overlays, copy, [path for path, _ in mine.values()], seen)
+    overlays = patiently(JobControl(), "looking at its overlays", looking)
+    removed, kept, left, incomplete = list[str](), list[str](), list[str](), []
+    for node, (path, number) in mine.items():
+        if path in overlays:
+            left.append(
+                f"the overlay {printable(path, 300)}, which no disk of the VM uses, and which "
+                "may hold what its guest has written"
+            )
+        elif copy.complete and not is_place(node):
+            kept.append(str(path))
+        else:
+            incomplete.append((f"the incomplete file {printable(path, 300)}", path, number))
+    for (_, path, _), problem in zip(incomplete, delete_files(incomplete), strict=True):
+        if problem is None:
+            removed.append(str(path))
+        else:
+            left.append(problem)
+    return removed, kept, left
+
+
+def _forget(block: BlockLayer, seen: _Looked, kept: Collection[Path], left: list[str]) -> list[str]:
+    """Remove what was written of a copy beside its files.
+
+    Args:
+        block: the VM's block layer.
+        seen: what the copy has on its storages.
+        kept: the folders that have complete files.
+        left: what can't be removed is added to it, each as a clause.
+
+    Returns:
+        What was removed.
+    """
+    removed = []
+    done = [forget_backup(block, *one) for one in seen.begun.items() if one[0] not in kept]
+    for more, rest in (*done, forget_records(seen.records)):
+        removed += more
+        left += rest
+    return removed
+
+
+def _overlays(copy: LeftCopy, paths: Iterable[Path], seen: _Looked) -> set[Path]:
     """Return which files are overlays that may hold what a guest has written."""
     found = set()
     for path in paths:
-        overlay = copy.kind == JobKind.SNAPSHOT or (not copy.kind and path.parent not in begun)
-        if overlay and (copy.kind or is_overlay(path, records)) and not is_empty(path):
+        overlay = copy.kind == JobKind.SNAPSHOT or (not copy.kind and path.parent not in seen.begun)
+        if overlay and (copy.kind or is_overlay(path, seen.records)) and not is_empty(path):
             found.add(path)
     return found
 

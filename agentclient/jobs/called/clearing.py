@@ -63,14 +63,34 @@ def clear_called(port: CalledPort, copy: LeftCopy) -> Cleared:
     check_left(copy)
     stopped = port.status() == IO_ERROR
     left: list[str] = []
-    complete = copy.complete
     for name in filter(None, {JobId.parse(job.id) for job in copy.jobs}):
         left += cancel_jobs(port, name)
     if left:
         return Cleared((), (), (*left, *copy.files))
     used = {image.file for disk in port.disks() for image in disk.chain}
     looked = patiently(JobControl(), "looking at its files", partial(_look, copy, used))
-    removed, kept = [], []
+    removed, kept, left = _delete(copy, looked)
+    folders = {Path(one).parent for one in kept}
+    for folder, begun in looked.begun.items():
+        if folder not in folders:
+            more, rest = forget_backup(port, folder, begun)
+            removed, left = removed + more, left + rest
+    more, rest = forget_records(looked.records)
+    removed, left = removed + more, left + rest
+    for node in [*copy.nodes][:1]:
+        port.within(CALL_S, partial(port.calls.forget_copy, node))
+    resumed = stopped and _resume(port, left)
+    return Cleared(tuple(removed), tuple(kept), tuple(left), resumed)
+
+
+def _delete(copy: LeftCopy, looked: _Looked) -> tuple[list[str], list[str], list[str]]:
+    """Delete a copy's incomplete files.
+
+    Returns:
+        The files that were deleted, the complete ones, and what is left, each as a clause.
+    """
+    removed, kept, left = list[str](), list[str](), list[str]()
+    complete = copy.complete and copy.kind == JobKind.BACKUP
     incomplete: list[tuple[str, Path, None]] = []
     for path in looked.files:
         if path in looked.overlays:
@@ -78,26 +98,18 @@ def clear_called(port: CalledPort, copy: LeftCopy) -> Cleared:
                 f"the overlay {printable(path, 300)}, which no disk of the VM uses, and which may "
                 "hold what its guest has written"
             )
-        elif complete and copy.kind == JobKind.BACKUP:
+        elif complete:
             kept.append(str(path))
         elif path.parent in looked.begun or copy.kind != JobKind.BACKUP:
             incomplete.append((f"the incomplete file {printable(path, 300)}", path, None))
         else:
             left.append(f"the file {printable(path, 300)}, which is not known to be incomplete")
     for (_, path, _), problem in zip(incomplete, delete_files(incomplete), strict=True):
-        removed += [str(path)] if problem is None else []
-        left += [] if problem is None else [problem]
-    folders = {Path(one).parent for one in kept}
-    for folder, begun in looked.begun.items():
-        if folder not in folders:
-            more, rest = forget_backup(port, folder, begun)
-            removed, left = removed + more, left + rest
-    more, rest = forget_records(looked.records)
-    left += rest
-    for node in [*copy.nodes][:1]:
-        port.within(CALL_S, partial(port.calls.forget_copy, node))
-    resumed = stopped and _resume(port, left)
-    return Cleared(tuple(removed + more), tuple(kept), tuple(left), resumed)
+        if problem is None:
+            removed.append(str(path))
+        else:
+            left.append(problem)
+    return removed, kept, left
 
 
 def _look(copy: LeftCopy, used: set[str]) -> _Looked:
