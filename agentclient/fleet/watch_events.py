@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from agentclient.model.durations import in_words
 from agentclient.model.json_contract import SCHEMA, JsonObject, rfc3339
@@ -88,11 +88,13 @@ def events_between(old: VmState | None, new: VmState, at: datetime) -> list[Watc
         at: the wall clock.
     """
     if old is not None and _was_replaced(old.vm, new.vm):
-        ended = _event(old, at, WatchEventKind.VM_GONE, Level.WARNING, _REPLACED, how=_SOURCE)
+        ended = _event(old, at, WatchEventKind.VM_GONE, Level.WARNING, _REPLACED)._replace(
+            how=_SOURCE
+        )
         gone = [] if _has_ended(old) else [ended]
         return [*gone, *events_between(None, new, at)]
     if old is None:
-        found = _event(new, at, WatchEventKind.VM_FOUND, Level.INFO, "found", how=_SOURCE)
+        found = _event(new, at, WatchEventKind.VM_FOUND, Level.INFO, "found")._replace(how=_SOURCE)
         return [found, *events_between(VmState(new.vm, new.run_state), new, at)]
     return [
         *_ends(old, new, at),
@@ -160,9 +162,9 @@ def watch_event_object(event: WatchEvent) -> JsonObject:
 
 
 def _event(
-    state: VmState, at: datetime, kind: WatchEventKind, level: Level, text: str, **more: Any
+    state: VmState, at: datetime, kind: WatchEventKind, level: Level, text: str
 ) -> WatchEvent:
-    return WatchEvent(state.id, at, kind, level, text)._replace(**more)
+    return WatchEvent(state.id, at, kind, level, text)
 
 
 def _was_replaced(old: Vm, new: Vm) -> bool:
@@ -176,9 +178,11 @@ def _ends(old: VmState, new: VmState, at: datetime) -> list[WatchEvent]:
         return []
     how = MONITOR if old.present is new.present else _SOURCE
     if not now:
-        return [_event(new, at, WatchEventKind.VM_FOUND, Level.INFO, "runs again", how=how)]
+        return [
+            _event(new, at, WatchEventKind.VM_FOUND, Level.INFO, "runs again")._replace(how=how)
+        ]
     text = f"the VM has ended ({new.run_state})" if new.present else "its source lists it no more"
-    return [_event(new, at, WatchEventKind.VM_GONE, Level.WARNING, text, how=how)]
+    return [_event(new, at, WatchEventKind.VM_GONE, Level.WARNING, text)._replace(how=how)]
 
 
 def _has_ended(state: VmState) -> bool:
@@ -192,13 +196,13 @@ def _agent(old: VmState, new: VmState, at: datetime) -> list[WatchEvent]:
     how = new.agent.how.value
     if after is AgentState.ALIVE and before is not AgentState.BUSY:
         text = f"the agent answers (version {new.agent.version or 'unknown'})"
-        return [_event(new, at, WatchEventKind.AGENT_ALIVE, Level.INFO, text, how=how)]
+        return [_event(new, at, WatchEventKind.AGENT_ALIVE, Level.INFO, text)._replace(how=how)]
     if after is AgentState.CLOSED:
         text = "no agent runs: its port has closed"
-        return [_event(new, at, WatchEventKind.AGENT_GONE, Level.WARNING, text, how=how)]
+        return [_event(new, at, WatchEventKind.AGENT_GONE, Level.WARNING, text)._replace(how=how)]
     if after is AgentState.SILENT and new.agent.how is KnownBy.DEADLINE:
         text = "the agent did not answer in time"
-        return [_event(new, at, WatchEventKind.AGENT_SILENT, Level.WARNING, text, how=how)]
+        return [_event(new, at, WatchEventKind.AGENT_SILENT, Level.WARNING, text)._replace(how=how)]
     return []
 
 
@@ -234,7 +238,7 @@ def _over(new: VmState, at: datetime, ended: OthersEnded) -> WatchEvent:
         case _:
             kind, level = WatchEventKind.OTHERS_ANSWERED, Level.INFO
             text = f"{who}: their command was answered after {in_words(ended.seconds)}"
-    event = _event(new, at, kind, level, text, cause=ended.cause)
+    event = _event(new, at, kind, level, text)._replace(cause=ended.cause)
     return _by_others(event, new, ended.by, ended.since, ended.writes)
 
 
@@ -259,7 +263,7 @@ def _freezes(old: VmState, new: VmState, at: datetime) -> list[WatchEvent]:
         since = new.left_by.at
         text = str(new.left_by)
         kind, how = WatchEventKind.LEFT_FROZEN, "the journal and the agent"
-        return [_event(new, at, kind, Level.ERROR, text, since=since, how=how)]
+        return [_event(new, at, kind, Level.ERROR, text)._replace(since=since, how=how)]
     was, now = _frozen(old), _frozen(new)
     if was is now:
         return []
@@ -271,7 +275,7 @@ def _freezes(old: VmState, new: VmState, at: datetime) -> list[WatchEvent]:
     froze = old.freeze.since
     text = "thawed" if froze is None else f"thawed, {in_words(_seconds(froze, at))} after that"
     grade, by = (Grade.CERTAIN, old.freeze.by) if was else (None, None)
-    return [_event(new, at, kind, Level.GOOD, text, since=froze, grade=grade, by=by)]
+    return [_event(new, at, kind, Level.GOOD, text)._replace(since=froze, grade=grade, by=by)]
 
 
 def _froze(new: VmState, at: datetime, *, foreign: bool) -> WatchEvent:
@@ -280,11 +284,13 @@ def _froze(new: VmState, at: datetime, *, foreign: bool) -> WatchEvent:
         by = new.freeze.by
         text = f"found frozen: by {by}, as it seems" if by else "found frozen, by somebody else"
         kind = WatchEventKind.OTHERS_FROZEN
-        return _event(new, at, kind, Level.WARNING, text, by=by, since=since, grade=Grade.CERTAIN)
+        return _event(new, at, kind, Level.WARNING, text)._replace(
+            by=by, since=since, grade=Grade.CERTAIN
+        )
     held = new.held_by
     text = str(held) if held is not None else "frozen"
     how = "the journal" if held is not None else "the agent"
-    return _event(new, at, WatchEventKind.FROZEN, Level.INFO, text, since=since, how=how)
+    return _event(new, at, WatchEventKind.FROZEN, Level.INFO, text)._replace(since=since, how=how)
 
 
 def _frozen(state: VmState) -> bool | None:
