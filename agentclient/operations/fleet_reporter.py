@@ -63,7 +63,8 @@ class FleetReporter:
 
     def event(self, report: ReportEvent) -> None:
         """Log an event, and pass it to the journal and the listener."""
-        while self._entry is not None and (notice := self._entry.notice()) is not None:
+        # All that there are now: to record one that can't be recorded would bring the next.
+        for notice in [] if self._entry is None else list(iter(self._entry.notice, None)):
             self._pass_on(ReportEvent(EventKind.NOTE, Level.WARNING, notice))
         self._pass_on(report)
 

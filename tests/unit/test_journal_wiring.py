@@ -13,6 +13,7 @@ import pytest
 from agentclient.access.access_pool import AccessPool
 from agentclient.fleet.store import Fleet
 from agentclient.fleet.watcher import Watcher
+from agentclient.freeze.effects import ReportEvent
 from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.holder import records as records_module
 from agentclient.holder.records import Records
@@ -46,6 +47,36 @@ PENDING = Progress("freeze", Phase.PENDING, "the answer", 0.0, sent_at=100.0)
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path / "journal.db")
+
+
+def test_a_bug_in_the_entry_keeps_no_freeze_from_going_on(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each notice of an entry that is missing is an event, which has an entry of its own."""
+
+    def bug(*_: object) -> None:
+        raise ZeroDivisionError("a bug")
+
+    one, fleet = vm(tmp_path), Fleet()
+    fleet.set_vms("qemu", [one])
+    told: list[Event] = []
+    entry = begin(journal, one)
+    monkeypatch.setattr(entry, "_event", bug)
+    reporter = FleetReporter(fleet, one, told.append, entry)
+
+    def report() -> None:
+        for _ in range(3):
+            reporter.event(ReportEvent(EventKind.NOTE, Level.INFO, "it goes on"))
+
+    freeze = threading.Thread(target=report, daemon=True)
+    freeze.start()
+    freeze.join(WAIT_S)
+    ended = not freeze.is_alive()
+    monkeypatch.undo()  # else it would go on for as long as the other tests
+    assert ended
+    assert [event.text for event in told].count("it goes on") == 3
+    assert any("lacks an entry: ZeroDivisionError('a bug')" in event.text for event in told)
+    journal.close()
 
 
 def test_every_freeze_and_every_thaw_is_written_down(journal: Journal, tmp_path: Path) -> None:
