@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from agentclient.journal.figures import LAST, Figures, figures
@@ -22,6 +23,8 @@ READ_S: Final = 10.0
 # The members of a group are asked for together: their windows' numbers are so far apart at most.
 NEAR: Final = 500
 MOST_MEMBERS: Final = 500
+# The members of more groups would not be listed; SQLite takes no condition of a thousand parts.
+MOST_GROUPS: Final = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +119,20 @@ def members(found: Iterable[WindowRow]) -> Query[Mapping[str, tuple[WindowRow, .
     """Return the query for the groups that windows belong to: each with all its members.
 
     Args:
-        found: the windows; those that belong to no group are passed over.
+        found: the windows, of whose first 250 groups the members are found; those that belong to
+            no group are passed over.
     """
-    grouped = [(row, row.group) for row in found if row.group is not None]
-    where = " OR ".join(["id BETWEEN ? AND ? AND instr(request, ?)"] * len(grouped)) or "0"
+    spans: dict[str, tuple[int, int]] = {}
+    for row in found:
+        if row.group is not None:
+            first, last = spans.get(row.group, (row.window, row.window))
+            spans[row.group] = min(first, row.window), max(last, row.window)
+    asked = list(islice(spans.items(), MOST_GROUPS))
+    where = " OR ".join(["id BETWEEN ? AND ? AND instr(request, ?)"] * len(asked)) or "0"
     text = f"SELECT * FROM windows WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608 - our own words
     values: list[object] = []
-    for row, key in grouped:
-        values += [row.window - NEAR, row.window + NEAR, key]
+    for key, (first, last) in asked:
+        values += [first - NEAR, last + NEAR, key]
     return Query([(text, (*values, MOST_MEMBERS))], _by_group, {})
 
 

@@ -197,6 +197,16 @@ def test_a_group_is_found_with_all_its_members(journal: Journal, tmp_path: Path)
     assert journal.ask(members(alone.windows), WAIT_S) == {}
 
 
+def test_groups_are_found_for_however_many_windows(journal: Journal, tmp_path: Path) -> None:
+    begin_freeze(journal, vm(tmp_path), replace(FreezeRequest(), group=GROUP))
+    flush(journal)
+    (row,) = rows(journal)
+    other = [replace(row, request={"group": f"{n:016x}"}) for n in range(1500)]
+    found = journal.ask(members([row, *other]), WAIT_S)
+    assert found is not None
+    assert [one.window for one in found[GROUP.key]] == [row.window]
+
+
 def test_what_is_usual_is_known_after_enough_freezes(journal: Journal, tmp_path: Path) -> None:
     one = vm(tmp_path)
     for _ in range(5):
