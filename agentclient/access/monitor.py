@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from agentclient.access.exchange import Exchange, Steps, releasing, run
+from agentclient.access.monitor_port import find_port
 from agentclient.access.presence import Server, is_gone, server_of
 from agentclient.access.qmp_session import Ask, MonitorError, QmpSession
-from agentclient.access.stream import ConnectFailed, Endpoint
+from agentclient.access.stream import ConnectFailed, Endpoint, hang_up
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import RunState, Transport
 from agentclient.model.text import printable
@@ -51,6 +53,7 @@ class Monitor:
         self._endpoint = endpoint
         self._agent = agent
         self._ours = ours
+        self._held = False
         self._process = process
         self._server: Server | None = None
         self._lock = threading.Lock()
@@ -142,6 +145,37 @@ class Monitor:
             except ConnectFailed as error:
                 raise MonitorError(str(error)) from error
             return run(self._exchange(session, asks), session.channel, deadline)
+
+    @contextmanager
+    def held(self, timeout_s: float = DEFAULT_VISIT_S) -> Iterator[int]:
+        """Keep one connection for the block, which another process may share.
+
+        Whatever fails meanwhile, all is asked through it, and nobody connects anew (`let_go`).
+
+        Args:
+            timeout_s: how long QEMU may take to serve it, in seconds.
+
+        Yields:
+            Its descriptor.
+
+        Raises:
+            MonitorError: the monitor can't be reached, or serves another client.
+        """
+        self._held = True
+        try:
+            self.ask([Ask("query-status")], timeout_s)
+            assert self._session is not None, "it is held"
+            yield self._session.channel.fileno()
+        finally:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """End what `held` keeps, also for whoever shares it: the next visit connects anew."""
+        with self._lock:
+            if self._held and not self._ours and self._session is not None:
+                hang_up(self._session.channel)
+            self._held = False
+            self._leave(keep=self._ours)
 
     @property
     def process(self) -> Process | None:
@@ -255,10 +289,13 @@ class Monitor:
             self._drop()
 
     def _drop(self) -> None:
-        self._late_since, self._to_close = None, False
+        self._late_since = None
         if self._session is not None:
+            if self._held:
+                return  # `let_go` ends it
             self._session.close()
             self._session = None
+        self._to_close = False
 
     def _ask_all(self, session: QmpSession, *, full: bool, writes: bool) -> Steps[MonitorView]:
         if not self._looked_for_port and (full or self._port_is_unknown):
@@ -353,27 +390,9 @@ class Monitor:
         return view._replace(resets=self._resets)
 
     def _find_port(self, session: QmpSession) -> Steps[None]:
-        """Find the agent's port in QEMU's object tree; about five more round trips, once."""
-        if self._agent is None:
-            self._looked_for_port = True
-            return
-        listings = yield from session.ask([Ask("qom-list", {"path": p}) for p in ports.PERIPHERALS])
-        paths = [
-            path
-            for directory, answer in zip(ports.PERIPHERALS, listings, strict=True)
-            for path in ports.port_paths(directory, _value(answer))
-        ]
-        found = []
-        for path in paths:
-            found.append((yield from _read_port(session, path)))
-        known = [one for one in found if one is not None]
-        answers = yield from session.ask([Ask("query-chardev")])
-        chardev = ports.agent_chardev(ports.chardevs(_value(answers[0])), self._agent)
-        label = chardev.label if chardev else None
-        self._port = next((one for one in known if one.label == label), None)
-        self._sole = (
-            self._port is None or sum(one.device == self._port.device for one in known) == 1
-        )
+        """Find the agent's port; about five more round trips, once."""
+        if self._agent is not None:
+            self._port, self._sole = yield from find_port(session, self._agent)
         self._looked_for_port = True
 
 
@@ -387,14 +406,6 @@ def unseen(error: Exception, gone: bool | None) -> MonitorView:
     run_state = RunState.GONE if gone else RunState.UNKNOWN
     late = isinstance(error, MonitorError) and (error.late or error.ungreeted)
     return MonitorView(run_state, problem=f"monitor: {error}", late=late, gone=gone)
-
-
-def _read_port(session: QmpSession, path: str) -> Steps[Port | None]:
-    names = ("chardev", "nr", "parent_bus")
-    asks = [Ask("qom-get", {"path": path, "property": name}) for name in names]
-    answers = yield from session.ask(asks)
-    values = [_value(answer) for answer in answers]
-    return ports.port(path, dict(zip(names, values, strict=True)))
 
 
 def _value(answer: QmpReply | QmpFailure) -> object:

@@ -7,10 +7,12 @@ wait in silence (protocol §1.2). `agentclient.protocol.qga` decides what may be
 from __future__ import annotations
 
 import errno
+import os
 import select
 import socket
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
@@ -210,6 +212,12 @@ class UnixEndpoint:
         if time.monotonic() < at + AVOIDED_S and socket_identity(self.path) == which:
             raise ConnectFailed(ConnectProblem.NOT_THE_VM, why)
         self._refused = None
+
+
+def hang_up(channel: HasDescriptor) -> None:
+    """End a socket's connection for all processes that share it; it is to be closed still."""
+    with suppress(OSError), socket.socket(fileno=os.dup(channel.fileno())) as shared:
+        shared.shutdown(socket.SHUT_RDWR)
 
 
 def wait_readable(

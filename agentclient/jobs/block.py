@@ -9,8 +9,8 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Final
 
 from agentclient.access.monitor import Monitor
@@ -77,6 +77,26 @@ class BlockLayer:
 
     def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
+
+    @contextmanager
+    def held(self) -> Iterator[int]:
+        """Ask all in the block by one connection, which another process may share.
+
+        Yields:
+            Its descriptor.
+
+        Raises:
+            JobFailed: the monitor does not answer.
+        """
+        try:
+            with self._monitor.held(VISIT_S) as descriptor:
+                yield descriptor
+        except MonitorError as trouble:
+            raise JobFailed(f"monitor: {trouble}") from trouble
+
+    def let_go(self) -> None:
+        """End the connection that `held` keeps; the next visit has one of its own."""
+        self._monitor.let_go()
 
     def disks(self) -> tuple[Disk, ...]:
         """Return all block devices.

@@ -1,7 +1,8 @@
 """Pauses a VM around a copy, and lets it go on; for a guest without an agent.
 
 A process of its own lets it go on if this one is killed, or stopped for longer than a window may
-last.
+last. It shares the connection by which the VM is paused: a monitor serves one client at a time, so
+that one who is stopped in a visit would keep it out.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Final
 
+from agentclient.access.qmp_session import MonitorError
 from agentclient.jobs import pause_guard
 from agentclient.jobs.block import BlockLayer
 from agentclient.jobs.context import JobContext
@@ -51,7 +53,7 @@ def paused(context: JobContext, most_s: float, why: str = "no agent runs") -> It
         context.reporter.note(Level.INFO, "the VM is paused already, and stays so")
         yield
         return
-    with _Guard(context, most_s + _LATE_S) as guard:
+    with block.held() as connection, _Guard(context, most_s + _LATE_S, connection) as guard:
         context.reporter.note(Level.INFO, f"{why}: the VM is paused for the copy")
         guard.tell(pause_guard.ARMED)
         try:
@@ -64,11 +66,18 @@ def paused(context: JobContext, most_s: float, why: str = "no agent runs") -> It
 
 
 class _Guard:
-    """The process that lets the VM go on if we are killed, or stopped for too long."""
+    """The process that lets the VM go on if we are killed, or stopped for too long.
 
-    def __init__(self, context: JobContext, most_s: float) -> None:
+    Args:
+        context: the copy's collaborators.
+        most_s: for how long the VM may be paused, in seconds.
+        connection: the descriptor of the connection to its monitor, which the process shares.
+    """
+
+    def __init__(self, context: JobContext, most_s: float, connection: int) -> None:
         self._context = context
         self._most_s = most_s
+        self._connection = connection
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> _Guard:
@@ -76,9 +85,12 @@ class _Guard:
         assert vm.monitor is not None, "a VM is paused through its monitor"
         program = [sys.executable, "-I", "-S", str(Path(pause_guard.__file__))]
         served_by = 0 if process is None or vm.monitor_peer is not None else process.pid
+        shared = self._connection
+        words = [str(vm.monitor.path), str(served_by), f"{self._most_s:.3f}", str(shared)]
         try:
             self._process = subprocess.Popen(
-                [*program, str(vm.monitor.path), str(served_by), f"{self._most_s:.3f}"],
+                [*program, *words],
+                pass_fds=[shared],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -174,6 +186,8 @@ def _go_on(context: JobContext, block: BlockLayer) -> bool:
             block.run("cont")
         except JobFailed as error:
             problem = str(error)
+            if _has_broken(error):
+                block.let_go()
             context.control.cancelled.wait(_EVERY_S)
         else:
             return True
@@ -182,6 +196,12 @@ def _go_on(context: JobContext, block: BlockLayer) -> bool:
     )
     context.reporter.note(Level.ERROR, text)
     return False
+
+
+def _has_broken(error: JobFailed) -> bool:
+    """Whether the connection to the monitor has ended; else QEMU runs yet what was asked."""
+    cause = error.__cause__
+    return isinstance(cause, MonitorError) and not cause.late
 
 
 def _command(context: JobContext) -> str:

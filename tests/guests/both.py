@@ -99,6 +99,9 @@ _BY_FILE = {
         "fact_threads_are_kept_from_the_moment_that_they_are_asked_for",
         "a_mirrors_target_that_hangs_keeps_no_write_waiting",
     ],
+    "test_left_copies.py": [
+        "a_vm_goes_on_when_frostwatch_is_stopped_in_the_middle_of_a_visit[transaction-half]",
+    ],
     "test_mirror.py": ["mirrors_under_load_are_consistent[qcow2]"],
     # Who thaws.
     "test_thaw_alone.py": [

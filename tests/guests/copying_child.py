@@ -1,16 +1,23 @@
 """Makes a copy in a process of its own, which tests kill: VM FOLDER POLICY LIMIT SECONDS HOLD.
 
 It prints each stage. SECONDS is how long its copy takes in the window, and HOLD how long that is
-open at the most.
+open at the most. With COMMAND and ``half`` or ``none`` behind them it stops itself in its first
+visit to the monitor with that command, of which it has sent half of another one, or nothing.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from agentclient import Engine
+from agentclient.access.exchange import Steps
+from agentclient.access.qmp_session import Ask, QmpSession
 from agentclient.jobs.backup import BackupJob
 from agentclient.jobs.request import BackupRequest
 from agentclient.model.events import Event, JobEnded, StageBegan
@@ -38,6 +45,24 @@ class SlowBackup(BackupJob):
         time.sleep(self.seconds)
 
 
+def stop_in_visit(command: str, *, half: bool) -> None:
+    """Stop this process in its first visit with a command, which may be sent by half."""
+    whole = QmpSession.ask
+    left = [command]
+
+    def ask(session: QmpSession, asks: Sequence[Ask]) -> Steps[list[Any]]:
+        if left and asks[0].command == command:
+            left.clear()
+            yield from whole(session, [Ask("query-name")])  # QEMU serves us
+            if half:
+                os.write(session.channel.fileno(), b'{"execute": "query-na')
+            print("in a visit", flush=True)
+            os.kill(os.getpid(), signal.SIGSTOP)
+        return (yield from whole(session, asks))
+
+    setattr(QmpSession, "ask", ask)  # noqa: B010 - no type fits both
+
+
 def main(vm: str, folder: str, policy: str, limit: int, seconds: float, hold_s: float) -> None:
     """Make the copy."""
     SlowBackup.seconds = seconds
@@ -54,5 +79,7 @@ def main(vm: str, folder: str, policy: str, limit: int, seconds: float, hold_s: 
 
 
 if __name__ == "__main__":
-    named, target, rule, bytes_a_second, taken_in_s, held_for_s = sys.argv[1:]
+    named, target, rule, bytes_a_second, taken_in_s, held_for_s, *stops = sys.argv[1:]
+    if stops:
+        stop_in_visit(stops[0], half=stops[1] == "half")
     main(named, target, rule, int(bytes_a_second), float(taken_in_s), float(held_for_s))

@@ -29,9 +29,11 @@ def _copying(
     limit: int = 1,
     seconds: float = 0,
     hold_s: float = LONG_WINDOW.schedule.hold_s,
+    stops_at: tuple[str, ...] = (),
 ) -> Iterator[subprocess.Popen[str]]:
     """Make a copy of disk a in a process of its own."""
     arguments = [guest.vm_argument, str(folder), policy, str(limit), str(seconds), str(hold_s)]
+    arguments += stops_at
     child = subprocess.Popen(
         [sys.executable, "-m", "tests.guests.copying_child", *arguments],
         stdout=subprocess.PIPE,
@@ -160,6 +162,36 @@ def test_a_vm_that_was_paused_for_a_copy_goes_on_when_frostwatch_is_stopped(
     assert "somebody has resumed the VM before the copy could be taken" in out
     assert "crash-consistent" in out
     assert guest.status() == "running"
+
+
+@pytest.mark.parametrize(
+    ("command", "sent"), [("transaction", "half"), ("cont", "none"), ("stop", "none")]
+)
+def test_a_vm_goes_on_when_frostwatch_is_stopped_in_the_middle_of_a_visit(
+    boot: Boot, tmp_path: Path, command: str, sent: str
+) -> None:
+    """A monitor serves one client at a time: whoever is stopped as that one keeps all others out.
+
+    Nor does it pause the VM afterwards, when nobody stands by any more.
+    """
+    guest = boot(autostart=False)
+    with _copying(
+        guest, tmp_path, policy="suspend", limit=0, hold_s=15, stops_at=(command, sent)
+    ) as child:
+        _wait_for(child, "in a visit")
+        wait_until(lambda: "State:\tT" in status_of(child), 30, "it has stopped itself")
+        assert guest.status() == ("running" if command == "stop" else "paused")
+        wait_until(lambda: guest.status() == "running", 30, "it goes on")
+        child.send_signal(signal.SIGCONT)
+        out, _ = child.communicate(timeout=60)
+    assert (child.returncode, guest.status()) == (0, "running")
+    assert "complete, and certified" not in out
+    assert (_nodes(guest), guest.qmp("query-jobs")) == ([], [])
+
+
+def status_of(child: subprocess.Popen[str]) -> str:
+    """Return what the kernel says of a process."""
+    return Path(f"/proc/{child.pid}/status").read_text()
 
 
 def test_a_vm_without_an_agent_is_paused_for_the_copy_and_goes_on(

@@ -6,7 +6,8 @@ comes nearer to its end with each look at the jobs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,6 +91,7 @@ class FakeQemu:
     above: dict[str, str] = field(default_factory=dict)
     graph: object = None
     stopped_at: str = ""
+    broken: bool = False
     loops: EventLoops = field(default_factory=EventLoops)
 
     def ask(self, asks: Sequence[Ask], timeout_s: float = 0.5) -> list[QmpReply | QmpFailure]:
@@ -97,9 +99,21 @@ class FakeQemu:
         del timeout_s
         return [self._answer(number, ask) for number, ask in enumerate(asks)]
 
+    @contextmanager
+    def held(self, timeout_s: float = 0.5) -> Iterator[int]:
+        """Keep one connection, as `agentclient.access.monitor.Monitor.held` does."""
+        del timeout_s
+        yield -1
+
+    def let_go(self) -> None:
+        """End it, so that commands are answered again."""
+        self.broken = False
+
     def _answer(self, number: int, ask: Ask) -> QmpReply | QmpFailure:
         self.asked.append(ask.command)
         self.on_ask(ask)
+        if self.broken:
+            raise MonitorError("the monitor's session broke")
         if ask.command in self.hangs:
             raise MonitorError("the monitor did not answer in time", late=True)
         if ask.command in self.refuses:

@@ -247,6 +247,15 @@ def test_a_vm_that_was_paused_before_stays_so(harness: CopyHarness) -> None:
     assert not harness.qemu.running
 
 
+def test_a_vm_whose_shared_connection_has_ended_goes_on_by_another_one(
+    harness: CopyHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pause, "_EVERY_S", 0.0)
+    with _pausing(harness, monkeypatch).open():
+        harness.qemu.broken = True
+    assert harness.qemu.running
+
+
 def test_a_vm_that_does_not_go_on_is_told_loudly(
     harness: CopyHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:

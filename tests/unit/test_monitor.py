@@ -11,6 +11,7 @@ from agentclient.access import exchange as steps
 from agentclient.access import monitor as monitor_module
 from agentclient.access.host.process import start_ticks, stat_fields
 from agentclient.access.monitor import Monitor
+from agentclient.access.qmp_session import Ask, MonitorError
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import RunState, Transport
@@ -438,3 +439,28 @@ def test_a_monitor_greets_before_it_is_asked(clock: Clock) -> None:
     host = Host(clock)
     endpoint = FakeEndpoint(clock, host.qemu, greeting=((0.2, GREETING),))
     assert Monitor(endpoint, AGENT).look(0.5).run_state is RunState.RUNNING
+
+
+def test_one_connection_is_kept_while_it_is_shared_whatever_fails(host: Host) -> None:
+    monitor = host.monitor()
+    with monitor.held():
+        host.qemu.answers["query-name"] = Raw()
+        with pytest.raises(MonitorError, match="in time"):
+            monitor.ask([Ask("query-name")])
+        host.look(monitor)
+        assert [one.closed for one in host.endpoint.channels] == [False]
+    host.look(monitor)
+    assert [one.closed for one in host.endpoint.channels] == [True, True]
+
+
+def test_nobody_connects_anew_for_one_that_has_ended_until_it_is_let_go(host: Host) -> None:
+    monitor = host.monitor()
+    with monitor.held():
+        host.endpoint.channels[0].arrive([ENDED])
+        with pytest.raises(MonitorError, match="broke"):
+            monitor.ask([Ask("stop")])
+        monitor.ask([Ask("query-status")])
+        assert len(host.endpoint.channels) == 1
+        monitor.let_go()
+        monitor.ask([Ask("query-status")])
+        assert len(host.endpoint.channels) == 2
