@@ -288,13 +288,14 @@ class Poller:
         if view.port_open is False and times.was_open and times.unanswered:
             visit.access.fragile = True  # the agent ended when it was asked
         leaves = self._held.is_leaving(visit.vm_id)
-        taken = bool(view.client) or state.progress is not None or leaves
+        now = time.monotonic()
+        held = times.sees_client(view.client, now)
+        taken = held or state.progress is not None or leaves
         released = times.released or (times.was_taken and not taken)
         times.was_open, times.was_taken = view.port_open, taken
-        now = time.monotonic()
         rested = now - times.asked_at >= RELEASED_AGAIN_S
         reason = now >= times.agent_due or opened or (released and rested)
-        wants = reason and may_ask(state, view) and not leaves
+        wants = reason and may_ask(state, view) and not held and not leaves
         times.released = released and not wants
         if wants:
             times.asked_at = now

@@ -23,6 +23,8 @@ LEFT_AGAIN_S: Final = 3.0
 RELEASED_AGAIN_S: Final = 2.0
 # Seconds after the first question without an answer until the next: a busy host delays both.
 MISSED_AGAIN_S: Final = 3.0
+# Seconds for which a client that was seen counts as connected where later looks show nothing.
+CLIENT_COUNTS_S: Final = 60.0
 # The rate limit at the start, when each agent is asked for more than later.
 FIRST_QUESTIONS_A_SECOND: Final = 100
 
@@ -45,6 +47,8 @@ class VmTimes:
         asked_at: when its agent was asked last, by the monotonic clock.
         hurry: visit it again as soon as the current visit has ended.
         unanswered: its agent has not answered the last question.
+        client_seen_at: when a client was seen last at its channel, by the monotonic clock; minus
+            infinity once it was seen that none is there.
     """
 
     due: float
@@ -60,6 +64,20 @@ class VmTimes:
     asked_at: float = -math.inf
     hurry: bool = False
     unanswered: bool = False
+    client_seen_at: float = -math.inf
+
+    def sees_client(self, client: bool | None, now: float) -> bool:
+        """Take what a look shows of the channel; return whether a client counts as connected.
+
+        A look that shows nothing, at a busy host, is no proof that the client has left.
+
+        Args:
+            client: whether it shows a client; None if it can't tell.
+            now: the time.
+        """
+        if client is not None:
+            self.client_seen_at = now if client else -math.inf
+        return now - self.client_seen_at < CLIENT_COUNTS_S
 
 
 class Timetable:

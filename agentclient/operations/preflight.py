@@ -118,7 +118,7 @@ class Preflight:
         Most ask one thing and leave: another console's visit, a page of Proxmox that shows the
         guest's addresses. A freeze of a frostwatch, which lasts, is not waited for.
         """
-        self._before = self._access.observe_anew()
+        self._before = self._with_client(self._access.observe_anew())
         refusal = refuse_by_look(self._before)
         if _is_busy(refusal) and not self._is_held_elsewhere():
             refusal = self._wait_for_channel()
@@ -131,10 +131,23 @@ class Preflight:
             if self._context.control.cancellation.is_set:
                 return cancelled()
             time.sleep(_LOOK_AGAIN_S)
-            self._before = self._access.observe()
+            self._before = self._with_client(self._access.observe())
             refusal = refuse_by_look(self._before)
             if not _is_busy(refusal) or time.monotonic() >= until:
                 return refusal
+
+    def _with_client(self, view: MonitorView) -> MonitorView:
+        """Return a view, with the client that is known where the monitor did not answer.
+
+        The kernel tells it, or the last look that showed something. Whoever connects behind another
+        client waits in silence, as for an agent that hangs.
+        """
+        if view.client is not None or not self._access.is_observable:
+            return view
+        holders = self._access.holders()
+        is_served = holders is not None and holders.client is not None
+        was_served = self._context.state.agent.state is AgentState.BUSY
+        return view._replace(client=True) if is_served or was_served else view
 
     def _is_held_elsewhere(self) -> bool:
         holders = self._access.holders()

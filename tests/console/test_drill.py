@@ -153,7 +153,6 @@ async def play() -> Played:
         for name in names:
             await console.freeze(name)
         await console.until(lambda: all(console.state(name).last for name in names))
-        await freeze_again(console, name_of(Trouble.BACKUP_STUCK))
         for name in names:
             await console.choose(name)
             await console.pilot.pause(0.3)
@@ -170,17 +169,6 @@ async def play() -> Played:
         await console.until(lambda: console.state(foreign).freeze.state is FreezeState.THAWED)
         result.thaw = log_of(console, foreign)
     return result
-
-
-async def freeze_again(console: Console, name: str) -> None:
-    """Freeze it once more if it seemed silent: a busy machine's second, and all tests share this.
-
-    `make test` runs a test that fails once more, but not what a module's tests have in common.
-    """
-    before = console.state(name).last
-    if before is not None and before.refusal is Refusal.SILENT:
-        await console.freeze(name)
-        await console.until(lambda: console.state(name).last is not before)
 
 
 def log_of(console: Console, name: str) -> str:

@@ -185,6 +185,30 @@ def test_nobody_is_connected_behind_another_client(fleet: PolledFleet, vm: Froze
     assert len(fleet.asked_who) == 1, "the same one holds it still"
 
 
+def test_a_look_that_shows_nothing_is_no_proof_that_the_other_client_has_left(
+    fleet: PolledFleet, vm: FrozenVm
+) -> None:
+    """A monitor that is late, on a busy host: to connect would be to wait behind that client."""
+    vm.other_client = True
+    fleet.run(5.0)
+    seen, vm.qemu.answers["query-status"] = vm.qemu.answers["query-status"], Raw()
+    fleet.run(20.0)
+    assert (fleet.questions(), fleet.state().agent.state) == (0, AgentState.BUSY)
+    vm.other_client, vm.qemu.answers["query-status"] = False, seen
+    fleet.run(40.0)
+    assert fleet.state().agent.state is AgentState.ALIVE
+
+
+def test_a_monitor_that_stays_unseen_ends_what_it_has_shown(
+    fleet: PolledFleet, vm: FrozenVm
+) -> None:
+    vm.other_client = True
+    fleet.run(5.0)
+    vm.other_client, vm.qemu.answers["query-status"] = False, Raw()
+    fleet.run(120.0)
+    assert fleet.state().agent.state is AgentState.ALIVE
+
+
 def test_who_can_not_be_named_is_asked_for_no_more_often_than_all_of_proc_stands(
     fleet: PolledFleet, vm: FrozenVm
 ) -> None:

@@ -15,6 +15,7 @@ from agentclient.access.local_access import LocalAccess
 from agentclient.access.monitor import Monitor
 from agentclient.access.stream import ConnectFailed, ConnectProblem
 from agentclient.fleet.store import Fleet
+from agentclient.model.others import ChannelClient
 from agentclient.model.outcome import FileSystem, Outcome
 from agentclient.model.snapshot import AgentHealth, HeldBy, MonitorView
 from agentclient.model.states import (
@@ -222,6 +223,41 @@ def test_another_client_that_leaves_is_waited_for(world: World, clock: Clock) ->
     world.views = (taken, taken, taken, UP, taken)
     assert isinstance(world.run(), Prepared)
     assert not any("another client" in tell.text for tell in world.reporter.told)
+
+
+BLIND = MonitorView(problem="monitor: no answer in time")
+
+
+@pytest.mark.parametrize("views", [(BLIND, UP._replace(client=True)), (BLIND,)])
+def test_where_the_monitor_is_late_the_kernel_tells_another_client(
+    world: World, monkeypatch: pytest.MonkeyPatch, views: tuple[MonitorView, ...]
+) -> None:
+    """On a busy host: to connect would be to wait in silence behind that client."""
+    backup = Holders("vzdump (pid 99)", None, ChannelClient("vzdump", 99))
+    monkeypatch.setattr(LocalAccess, "holders", lambda _: backup)
+    world.views = views
+    outcome = world.outcome()
+    assert (outcome.refusal, world.endpoint.channels) == (Refusal.BUSY, [])
+    assert "vzdump (pid 99)" in outcome.reason
+
+
+def test_where_the_monitor_is_late_a_client_that_was_seen_is_waited_for(world: World) -> None:
+    world.fleet = Fleet()
+    world.fleet.set_vms("qemu", [world.vm])
+    busy = AgentHealth(AgentState.BUSY, KnownBy.CLIENT)
+    world.fleet.update(world.vm.id, lambda state: state._replace(agent=busy))
+    world.views = (BLIND, UP._replace(client=True))
+    assert world.outcome().refusal is Refusal.BUSY
+    assert world.endpoint.channels == []
+
+
+def test_where_the_monitor_is_late_and_the_client_has_left_it_is_frozen(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup = Holders("vzdump (pid 99)", None, ChannelClient("vzdump", 99))
+    monkeypatch.setattr(LocalAccess, "holders", lambda _: backup)
+    world.views = (BLIND, BLIND, UP, UP._replace(client=True))
+    assert isinstance(world.run(), Prepared)
 
 
 def test_what_happens_to_the_vm_while_another_client_is_there_counts(world: World) -> None:
