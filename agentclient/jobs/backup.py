@@ -210,9 +210,10 @@ class BackupJob(ChainedBackup):
     def _prepare_fleece(self, block: BlockLayer) -> None:
         """Make what takes the blocks that the guest overwrites, and try the filters."""
         assert self.folder is not None, "it was made"
-        places = self._places = self.new_targets(block, PLACE)
-        fleece = self._fleece = Fleece(block, self.name)
         folder = self._asked_for.fleece
+        apart = isinstance(folder, Path)
+        places = self._places = self.new_targets(block, PLACE, apart=apart)
+        fleece = self._fleece = Fleece(block, self.name)
         for one in self._copies:
             name = f"{one.target.path.stem}.fleece"
             path = self.folder / name

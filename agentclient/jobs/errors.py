@@ -22,6 +22,10 @@ class JobRefused(FrostwatchError):
         self.next_step = next_step
         super().__init__(reason)
 
+    def __reduce__(self) -> tuple[type[JobRefused], tuple[object, ...]]:
+        """Return what pickle makes it of again."""
+        return JobRefused, (self.refusal, self.reason, self.next_step)
+
 
 class JobFailed(FrostwatchError):
     """The copy can't be completed; what was begun has to be undone.

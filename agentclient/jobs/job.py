@@ -279,11 +279,11 @@ class CopyJob(JobHandle, ABC):
         self.goes_on = left[0] if left else None
         return left
 
-    def new_targets(self, block: BlockLayer, letter: str = "t") -> Targets:
+    def new_targets(self, block: BlockLayer, letter: str = "t", *, apart: bool = False) -> Targets:
         """Return files of the copy that are to be made; see `Targets`."""
-        access, control = self.context.access, self.context.control
-        gone = access.is_gone
-        return Targets(block, self.name, access.process, letter, gone=gone, control=control)
+        gone, process = self.context.access.is_gone, self.context.access.process
+        control = self.context.control
+        return Targets(block, self.name, process, letter, gone=gone, control=control, apart=apart)
 
     def keep_threads(self, block: BlockLayer, each: int) -> None:
         """Have QEMU keep threads for the guest until the copy has ended; see `ThreadReserve`."""

@@ -11,9 +11,12 @@ from typing import Final, NamedTuple
 from agentclient.jobs import storage_process
 from agentclient.jobs.catalogue import Listed, look, no_copy
 from agentclient.jobs.control import JobControl
+from agentclient.jobs.delete_files import delete
 from agentclient.jobs.durable import sync_file, sync_folder
 from agentclient.jobs.image_tool import convert_image
+from agentclient.jobs.made_apart import made_apart
 from agentclient.jobs.manifest import DiskRecord, Manifest
+from agentclient.jobs.opened import Inode
 from agentclient.jobs.patience import patiently
 from agentclient.jobs.storage_process import StorageHangs
 from agentclient.jobs.targets import check_space
@@ -132,7 +135,10 @@ def restore(
     patiently(control, "looking for room", partial(_check_room, plan))
     undo: list[Callable[[], object]] = []
     try:
-        patiently(control, "making the folder", partial(_make_folder, plan.to, undo))
+        if made_apart(
+            control, "making the folder", partial(_make_folder, plan.to), partial(_unmake, plan.to)
+        ):
+            undo.append(partial(os.rmdir, plan.to))
         made = [_convert(plan, disk, program, tick, undo, control=control) for disk in plan.disks]
         tick(f"writing {printable(plan.to, 200)} out", None)
         syncing = partial(_sync, [one.file for one in made], plan.to)
@@ -191,10 +197,17 @@ def _check_room(plan: RestorePlan) -> None:
     check_space(place, sum(_least(plan, disk) for disk in plan.disks))
 
 
-def _make_folder(to: Path, undo: list[Callable[[], object]]) -> None:
-    if not to.exists():
-        to.mkdir(_FOLDER_MODE)
-        undo.append(partial(os.rmdir, to))
+def _make_folder(to: Path) -> bool:
+    """Make a folder; return whether it was not there."""
+    if to.exists():
+        return False
+    to.mkdir(_FOLDER_MODE)
+    return True
+
+
+def _unmake(to: Path, made: bool) -> None:
+    if made:
+        to.rmdir()
 
 
 def _convert(
@@ -208,28 +221,36 @@ def _convert(
 ) -> Restored:
     file, format_ = plan.image_of(disk), plan.format_of(disk)
     part = file.with_name(file.name + _PART)
-    patiently(control, "making an image", partial(_make_file, part, undo))
+    made_apart(control, "making an image", partial(_make_file, part), partial(delete, part))
+    undo.append(partial(os.unlink, part))
     name = printable(disk.name, 60)
     source = (plan.copy.backup.folder / disk.file, disk.format)
     told = partial(tick, f"restoring {name}")
     problem = convert_image(program, source, (part, format_), told)
     if problem is not None:
         raise RestoreFailed(f"{name} can't be restored: {problem}")
-    patiently(control, "naming an image", partial(_rename, part, file, undo))
+    made_apart(control, "naming an image", partial(_rename, part, file), partial(delete, file))
+    undo.append(partial(os.unlink, file))
     return Restored(disk, file, format_)
 
 
-def _make_file(part: Path, undo: list[Callable[[], object]]) -> None:
+def _make_file(part: Path) -> Inode:
+    """Make a file; return its device and inode."""
     handle = os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _FILE_MODE)
-    os.close(handle)
-    undo.append(partial(os.unlink, part))
+    try:
+        found = os.fstat(handle)
+    finally:
+        os.close(handle)
+    return found.st_dev, found.st_ino
 
 
-def _rename(part: Path, file: Path, undo: list[Callable[[], object]]) -> None:
+def _rename(part: Path, file: Path) -> Inode:
+    """Give a file its name; return its device and inode."""
     if file.exists():
         raise FileExistsError(17, "somebody has made a file there meanwhile")
     part.rename(file)
-    undo.append(partial(os.unlink, file))
+    found = file.lstat()
+    return found.st_dev, found.st_ino
 
 
 def _sync(files: Sequence[Path], folder: Path) -> None:

@@ -28,10 +28,10 @@ _HEAD: Final = struct.Struct("!I")
 _PACKAGES: Final = str(Path(__file__).resolve().parents[2])
 _BOOT: Final = (
     "import sys; sys.path.append(sys.argv[1]); "
-    "from agentclient.jobs.storage_process import main; main()"
+    "from agentclient.late import load; load(sys.argv[2], 'main')()"
 )
-_ENDED: Final = "the process that was to do it has ended"
-# Those that could not be ended yet; the system ends them once their storage answers.
+ENDED: Final = "the process that was to do it has ended"
+# Those that have not ended yet; the system ends them once their storage answers.
 _LEFT: list[subprocess.Popen[bytes]] = []
 
 
@@ -60,16 +60,18 @@ def call_in_order(
         return []
     bound_s = CALL_S if bound_s is None else bound_s
     try:
-        child = _started(pickle.dumps(list(calls)))
+        child = started(__name__, pickle.dumps(list(calls)))
     except (OSError, *NO_THREAD) as error:
         return [OSError(0, f"this host has no process left: {error}")] * len(calls)
+    assert child.stdin is not None, "it is a pipe"
     assert child.stdout is not None, "it is a pipe"
+    child.stdin.close()
     found: list[T | OSError] = []
     with child.stdout as answers:
         while len(found) < len(calls):
-            answer = _read(answers.fileno(), time.monotonic() + bound_s)
+            answer = read_answer(answers.fileno(), time.monotonic() + bound_s)
             if not answer:
-                why = StorageHangs(bound_s) if answer is None else OSError(0, _ENDED)
+                why = StorageHangs(bound_s) if answer is None else OSError(0, ENDED)
                 found += [why] * (len(calls) - len(found))
                 break
             found.append(pickle.loads(answer))  # noqa: S301 - of our own child
@@ -87,11 +89,16 @@ def main() -> None:
             result = error
         except Exception as error:  # noqa: BLE001 - it is told where it was asked for
             result = OSError(0, repr(error))
-        _write(sys.stdout.buffer, pickle.dumps(result))
+        write_answer(sys.stdout.buffer, pickle.dumps(result))
 
 
-def _started(said: bytes) -> subprocess.Popen[bytes]:
-    program = [sys.executable, "-S", "-E", "-I", "-c", _BOOT, _PACKAGES]
+def started(module: str, said: bytes) -> subprocess.Popen[bytes]:
+    """Start a process that calls the ``main`` of a module, with so many bytes to read.
+
+    Raises:
+        OSError: it can't be started.
+    """
+    program = [sys.executable, "-S", "-E", "-I", "-c", _BOOT, _PACKAGES, module]
     child = subprocess.Popen(
         program,
         stdin=subprocess.PIPE,
@@ -100,18 +107,28 @@ def _started(said: bytes) -> subprocess.Popen[bytes]:
         start_new_session=True,
     )
     assert child.stdin is not None, "it is a pipe"
-    with suppress(BrokenPipeError), child.stdin as stdin:
-        stdin.write(said)
+    with suppress(BrokenPipeError):
+        child.stdin.write(said)
+        child.stdin.flush()
     return child
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
     """End a process, which may be past that; nobody waits for it."""
     child.kill()
+    leave(child)
+
+
+def leave(child: subprocess.Popen[bytes]) -> None:
+    """Leave a process to itself: nobody reads what it writes."""
+    for stream in (child.stdin, child.stdout):
+        if stream is not None:
+            with suppress(BrokenPipeError):
+                stream.close()
     _LEFT[:] = [one for one in (*_LEFT, child) if one.poll() is None]
 
 
-def _read(handle: int, deadline: float) -> bytes | None:
+def read_answer(handle: int, deadline: float) -> bytes | None:
     """Read what one call came to; None if it does not come in time, nothing if it never will."""
     head = _read_all(handle, _HEAD.size, deadline)
     return _read_all(handle, _HEAD.unpack(head)[0], deadline) if head else head
@@ -132,6 +149,7 @@ def _read_all(handle: int, length: int, deadline: float) -> bytes | None:
     return content
 
 
-def _write(to: BinaryIO, content: bytes) -> None:
+def write_answer(to: BinaryIO, content: bytes) -> None:
+    """Write what one call came to."""
     to.write(_HEAD.pack(len(content)) + content)
     to.flush()

@@ -6,7 +6,6 @@ QEMU's user. QEMU opens and formats it: so a path that QEMU can't write is known
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
@@ -15,21 +14,21 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from agentclient.access.host.process import PROC
 from agentclient.access.qmp_session import Ask
 from agentclient.jobs import storage_process
 from agentclient.jobs.block import CHANGE_S, BlockLayer, JobName, QmpRefused
 from agentclient.jobs.control import JobControl
-from agentclient.jobs.delete_files import delete_unless_open
+from agentclient.jobs.delete_files import delete, delete_unless_open
 from agentclient.jobs.durable import sync_file, sync_folder
 from agentclient.jobs.errors import JobFailed, JobRefused
-from agentclient.jobs.opened import Inode, is_elsewhere, names_of_opened, now_called, opened_by
+from agentclient.jobs.made_apart import made_apart
+from agentclient.jobs.new_file import new_file
+from agentclient.jobs.opened import is_elsewhere, names_of_opened, now_called, opened_by
 from agentclient.jobs.patience import patiently
 from agentclient.model.job import JobRefusal
 from agentclient.model.text import printable
 from agentclient.model.vm import Process
 
-_MODE: Final = 0o600
 _FORMATS: Final = ("qcow2", "raw")
 
 # In QMP's own words; None is its null.
@@ -74,6 +73,7 @@ class Targets:
         letter: tells their nodes from those of other targets of the job.
         gone: returns whether the VM has ended, and has closed its files so.
         control: a cancellation ends a wait for their storage; None for nobody's.
+        apart: they are outside of the copy's own folder (see `made_apart`).
     """
 
     def __init__(
@@ -85,7 +85,9 @@ class Targets:
         *,
         gone: Callable[[], bool | None] = lambda: None,
         control: JobControl | None = None,
+        apart: bool = False,
     ) -> None:
+        self._apart = apart
         self._control = control or JobControl()
         self._gone = gone
         self._letter = letter
@@ -134,7 +136,11 @@ class Targets:
         part = f"{self._letter}{number}"
         with_size = size if format_ == "raw" else 0
         making = partial(new_file, path, with_size, self._process)
-        number_of_file = patiently(self._control, f"making {printable(path, 300)}", making)
+        what = f"making {printable(path, 300)}"
+        if self._apart:
+            number_of_file = made_apart(self._control, what, making, partial(delete, path))
+        else:
+            number_of_file = patiently(self._control, what, making)
         target = Target(path, format_, self._name.node(part), number_of_file)
         self._made.append(target)
         file = {"driver": "file", "filename": str(path), "auto-read-only": False, **file_options}
@@ -279,61 +285,6 @@ class Targets:
             )
 
 
-def new_file(path: Path, size: int, process: Process | None) -> Inode:
-    """Make a file that does not exist, and give it to the user of the VM's QEMU.
-
-    Args:
-        path: the file.
-        size: its length, in bytes; it is sparse.
-        process: the VM's QEMU; None for a file that stays ours.
-
-    Returns:
-        Its device and inode.
-
-    Raises:
-        JobRefused: it exists, or can't be made or given away.
-    """
-    shown = printable(path, 300)
-    if not _is_text(path):
-        why = f"the name {shown} is no UTF-8, so that QEMU can't be told of it"
-        raise JobRefused(JobRefusal.TARGET, why, "name another folder")
-    try:
-        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _MODE)
-    except FileExistsError:
-        raise JobRefused(
-            JobRefusal.TARGET_EXISTS,
-            f"{shown} exists, and is not overwritten",
-            "name another folder, or move that file away",
-        ) from None
-    except OSError as error:
-        why = f"{shown} can't be made: {error.strerror}"
-        raise JobRefused(JobRefusal.TARGET, why, "name a folder that can be written") from None
-    try:
-        owner = _owner(process)
-        if owner is not None and owner[0] != os.geteuid():
-            os.fchown(handle, *owner)
-        if size:
-            os.truncate(handle, size)
-        found = os.fstat(handle)
-    except OSError as error:
-        path.unlink()
-        why = f"{shown} can't be given to the user of the VM's QEMU: {error.strerror}"
-        raise JobRefused(
-            JobRefusal.TARGET, why, "run frostwatch as root, or as that user"
-        ) from None
-    finally:
-        os.close(handle)
-    return found.st_dev, found.st_ino
-
-
-def _is_text(path: Path) -> bool:
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _moved(targets: Sequence[Target], process: Process | None) -> dict[Target, str | None]:
     """Return which files have another name by now, and which, as far as that is known."""
     lost = [one for one in targets if is_elsewhere(one.path, one.inode)]
@@ -362,21 +313,6 @@ def check_space(folder: Path, needed: int) -> None:
             f"{printable(folder, 300)} has {free:,} bytes free, and the copy needs {needed:,}",
             "make room, or name another folder",
         )
-
-
-def _owner(process: Process | None) -> tuple[int, int] | None:
-    """Return the user and the group that a process writes files as; None if not known."""
-    if process is None:
-        return None
-    with suppress(OSError, ValueError, IndexError):
-        lines = dict(
-            line.split(":", 1)
-            for line in (PROC / str(process.pid) / "status").read_text().splitlines()
-            if ":" in line
-        )
-        # Real, effective, saved, and for files (proc_pid_status(5)).
-        return int(lines["Uid"].split()[3]), int(lines["Gid"].split()[3])
-    return None
 
 
 def sync_all(targets: Sequence[Target]) -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.guests.lab.shell import wait_until
+
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a file system")
 
 
@@ -36,7 +38,7 @@ def on_loop(folder: Path, megabytes: int = 200) -> Iterator[Path]:
     try:
         yield place
     finally:
-        subprocess.run(["umount", str(place)], check=True)
+        _unmount(place)
 
 
 @contextmanager
@@ -47,6 +49,12 @@ def hanging(place: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["fsfreeze", "-u", str(place)], check=True)
+
+
+def _unmount(place: Path) -> None:
+    """Unmount it as soon as a process that was left behind has ended."""
+    words = ["umount", str(place)]
+    wait_until(lambda: subprocess.run(words, check=False).returncode == 0, 20.0, "unmounted")
 
 
 def _mount(*how: str) -> None:

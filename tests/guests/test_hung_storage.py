@@ -75,3 +75,43 @@ def test_what_was_left_can_not_be_deleted_while_its_storage_hangs(
             assert code == 1, said
             left = lines[-1]["cleared"]["left"]
             assert any("its storage has not answered for" in one for one in left), left
+
+
+@ROOT
+@pytest.mark.parametrize("which", ["backup", "snapshot"])
+def test_a_command_ends_though_its_files_can_not_be_made_and_they_are_not_left(
+    guest: Guest, frostwatch: Frostwatch, tmp_path: Path, which: str
+) -> None:
+    """What was asked of the storage happens once that answers, when nobody expects it any more."""
+    copies = tmp_path / "copies"
+    copies.mkdir()
+    with on_loop(tmp_path) as place:
+        with hanging(place):
+            words = {
+                "backup": ("backup", guest.name, "--to", str(copies), "--fleece", str(place)),
+                "snapshot": (
+                    "snapshot",
+                    "create",
+                    guest.name,
+                    "s",
+                    "--external",
+                    "--to",
+                    f"{place}",
+                ),
+            }[which]
+            copying = frostwatch.start(*words, "--policy", "never", "--json")
+            wait_until(lambda: _waits_for_storage(copying.pid), 60.0, "it hangs")
+            copying.send_signal(signal.SIGINT)
+            code, lines, said = ended(copying, 30.0)
+            assert (code, lines[-1]["result"], lines[-1]["left"]) == (1, "cancelled", []), said
+        wait_until(lambda: {one.name for one in place.iterdir()} == {"lost+found"}, 30.0, "undone")
+    assert list(copies.rglob("*")) == []
+    assert guest.qmp("query-jobs") == []
+
+
+def _waits_for_storage(pid: int) -> bool:
+    """Whether a process, or one that it has started, is in the kernel for a storage."""
+    own = list(Path(f"/proc/{pid}/task").iterdir())
+    children = [one for task in own for one in (task / "children").read_text().split()]
+    theirs = [task for one in children for task in Path(f"/proc/{one}/task").glob("*")]
+    return any(") D " in (task / "stat").read_text() for task in (*own, *theirs))

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from agentclient.jobs.control import JobControl
 from agentclient.jobs.errors import JobRefused
 from agentclient.jobs.snapshots import record as record_module
 from agentclient.jobs.snapshots.create import SnapshotRequest
@@ -79,14 +80,14 @@ def test_a_file_beside_the_overlays_is_read_as_it_was_written(tmp_path: Path) ->
     overlay = tmp_path / "a.s1.qcow2"
     disk = SnapshotDisk("a", "/images/a.qcow2", str(overlay))
     begun = _record(kind=SnapshotKind.EXTERNAL, disks=(disk,), taken=None, consistency=None)
-    file.make(begun, vm)
+    file.make(JobControl(), begun, vm)
     assert list(records_in([tmp_path, tmp_path])) == [begun._replace(path=file.path)]
     with pytest.raises(JobRefused, match="never completed") as refused:
-        file.make(begun, vm)
+        file.make(JobControl(), begun, vm)
     assert refused.value.refusal is JobRefusal.NAME
     overlay.touch()
     with pytest.raises(JobRefused, match="a snapshot of that name was taken"):
-        file.make(begun, vm)
+        file.make(JobControl(), begun, vm)
     whole = _record(kind=SnapshotKind.EXTERNAL, disks=(disk,))
     assert file.write(whole, vm) is None
     assert list(records_in([tmp_path])) == [whole._replace(path=file.path)]
@@ -180,9 +181,11 @@ def test_an_external_snapshot_is_found_by_the_file_beside_its_overlay(tmp_path: 
         kind=SnapshotKind.EXTERNAL, disks=(SnapshotDisk("a", base, overlay),), consistency=None
     )
     file = RecordFile(tmp_path / record_name("web1", "s1"))
-    file.make(given, vm)
+    file.make(JobControl(), given, vm)
     RecordFile(tmp_path / record_name("web2", "s1")).make(
-        given._replace(disks=(SnapshotDisk("a", base, str(tmp_path / "web2.s1.qcow2")),)), vm
+        JobControl(),
+        given._replace(disks=(SnapshotDisk("a", base, str(tmp_path / "web2.s1.qcow2")),)),
+        vm,
     )
     (found,) = find_snapshots(WEB, disks([item]), (), None)
     assert (found.kind, found.name, found.size) == (SnapshotKind.EXTERNAL, "s1", 7)
@@ -257,10 +260,11 @@ def test_a_record_is_a_plain_file(tmp_path: Path) -> None:
 def test_a_record_that_can_not_be_written_is_not_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(_: Record, __: object) -> str:
+    def full(handle: int, _: str) -> object:
+        os.close(handle)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(record_module, "_text", full)
+    monkeypatch.setattr(os, "fdopen", full)
     with pytest.raises(JobRefused, match="can't be written: No space left on device"):
-        RecordFile(tmp_path / "vm.s1.frostwatch.json").make(_record(), CopyHarness().vm)
+        record_module.make_file(tmp_path / "vm.s1.frostwatch.json", "{}")
     assert list(tmp_path.iterdir()) == []

@@ -62,10 +62,10 @@ def test_a_process_that_dies_is_no_storage_that_hangs() -> None:
 def test_without_a_process_nothing_is_done_and_that_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def none(_: bytes) -> object:
+    def none(_: str, __: bytes) -> object:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
-    monkeypatch.setattr(storage_process, "_started", none)
+    monkeypatch.setattr(storage_process, "started", none)
     (tmp_path / "a").touch()
     (left,) = delete_files([("the file a", tmp_path / "a", None)])
     assert left is not None

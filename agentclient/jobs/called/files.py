@@ -14,11 +14,13 @@ from typing import Final
 
 from agentclient.access.host.process import PROC
 from agentclient.jobs.control import JobControl
-from agentclient.jobs.delete_files import delete_files
+from agentclient.jobs.delete_files import delete, delete_files
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.image_tool import INSTALL, make_image, tool
+from agentclient.jobs.made_apart import made_apart
+from agentclient.jobs.new_file import new_file
 from agentclient.jobs.patience import patiently
-from agentclient.jobs.targets import SYNCED_WITHIN_S, Target, new_file, sync_all
+from agentclient.jobs.targets import SYNCED_WITHIN_S, Target, sync_all
 from agentclient.model.job import JobRefusal
 from agentclient.model.text import printable
 from agentclient.model.vm import Process
@@ -80,7 +82,8 @@ class CalledFiles:
         if program is None:
             raise JobRefused(JobRefusal.NOT_BEGUN, INSTALL)
         making = partial(new_file, path, 0, None)
-        number = patiently(self._control, f"making {printable(path, 300)}", making)
+        what = f"making {printable(path, 300)}"
+        number = made_apart(self._control, what, making, partial(delete, path))
         target = Target(path, FORMAT, disk, number)
         self._made.append(target)
         why = make_image(program, path, size, backing, self._control.check)

@@ -57,7 +57,7 @@ class ExternalSnapshot(SnapshotJob):
         assert self.block is not None, "it was prepared"
         images, paths = self.prepare_files()
         self.keep_threads(self.block, 1)
-        self._targets = self.new_targets(self.block)
+        self._targets = self.new_targets(self.block, apart=True)
         for disk, image, path in zip(self.chosen, images, paths, strict=True):
             self.overlays.append((disk, self._make(disk, image, path)))
 
@@ -85,8 +85,7 @@ class ExternalSnapshot(SnapshotJob):
         )
         for folder in dict.fromkeys(path.parent for path in paths):
             file = RecordFile(folder / record_name(self.vm.name, self.wanted.name))
-            making = partial(file.make, self.record(complete=False), self.vm)
-            patiently(control, f"making {printable(file.path, 300)}", making)
+            file.make(control, self.record(complete=False), self.vm)
             self._files.append(file)
         return images, paths
 

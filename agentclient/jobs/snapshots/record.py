@@ -13,9 +13,11 @@ from typing import Any, Final, NamedTuple
 
 from agentclient.jobs.archive import open_file, open_folder
 from agentclient.jobs.control import JobControl
-from agentclient.jobs.delete_files import delete_files
+from agentclient.jobs.delete_files import delete, delete_files
 from agentclient.jobs.durable import write_whole
 from agentclient.jobs.errors import JobFailed, JobRefused
+from agentclient.jobs.made_apart import made_apart
+from agentclient.jobs.opened import Inode
 from agentclient.jobs.patience import patiently
 from agentclient.jobs.snapshots.names import RECORD_SUFFIX
 from agentclient.journal.history import READ_S, Guest, jobs_of
@@ -92,41 +94,17 @@ class RecordFile:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def make(self, record: Record, vm: Vm) -> None:
+    def make(self, control: JobControl, record: Record, vm: Vm) -> None:
         """Make the file; one that exists is another snapshot's.
 
         Raises:
             JobRefused: it exists, or can't be made.
+            JobFailed: its storage hangs.
+            JobCancelled: the job was cancelled meanwhile.
         """
-        shown = printable(self.path, 300)
-        try:
-            handle = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _MODE)
-        except FileExistsError:
-            raise self._taken() from None
-        except OSError as error:
-            why = f"{shown} can't be made: {error.strerror}"
-            raise JobRefused(JobRefusal.TARGET, why, "name a folder that can be written") from None
-        try:
-            with os.fdopen(handle, "w") as file:
-                file.write(_text(record, vm))
-        except OSError as error:
-            with suppress(OSError):
-                self.path.unlink()
-            why = f"{shown} can't be written: {error.strerror}"
-            raise JobRefused(JobRefusal.TARGET, why, "make room, or name another folder") from None
-
-    def _taken(self) -> JobRefused:
-        """Return the refusal of a name whose file exists."""
-        shown = printable(self.path, 300)
-        overlays = [one.overlay for record in records_from(self.path) for one in record.disks]
-        if overlays and not any(one is not None and Path(one).exists() for one in overlays):
-            return JobRefused(
-                JobRefusal.NAME,
-                f"{shown} is of a snapshot that was never completed, or whose overlays are gone",
-                "delete that file, or choose another name",
-            )
-        why = f"{shown} exists: a snapshot of that name was taken"
-        return JobRefused(JobRefusal.NAME, why, "choose another name")
+        making = partial(make_file, self.path, _text(record, vm))
+        undoing = partial(delete, self.path)
+        made_apart(control, f"making {printable(self.path, 300)}", making, undoing)
 
     def write(self, record: Record, vm: Vm) -> str | None:
         """Replace what it says; return why that failed, as a clause; None if it did not."""
@@ -142,6 +120,50 @@ class RecordFile:
         """Delete the file; return what is left behind, as clauses."""
         shown = f"the file {printable(self.path, 300)}"
         return [left for left in delete_files([(shown, self.path, None)]) if left is not None]
+
+
+def make_file(path: Path, text: str) -> Inode:
+    """Make a file beside overlays, and return its device and inode.
+
+    Args:
+        path: the file, which is not there.
+        text: what it is to hold.
+
+    Raises:
+        JobRefused: it exists, or can't be made.
+    """
+    shown = printable(path, 300)
+    try:
+        handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, _MODE)
+    except FileExistsError:
+        raise _taken(path) from None
+    except OSError as error:
+        why = f"{shown} can't be made: {error.strerror}"
+        raise JobRefused(JobRefusal.TARGET, why, "name a folder that can be written") from None
+    try:
+        found = os.fstat(handle)
+        with os.fdopen(handle, "w") as file:
+            file.write(text)
+    except OSError as error:
+        with suppress(OSError):
+            path.unlink()
+        why = f"{shown} can't be written: {error.strerror}"
+        raise JobRefused(JobRefusal.TARGET, why, "make room, or name another folder") from None
+    return found.st_dev, found.st_ino
+
+
+def _taken(path: Path) -> JobRefused:
+    """Return the refusal of a name whose file exists."""
+    shown = printable(path, 300)
+    overlays = [one.overlay for record in records_from(path) for one in record.disks]
+    if overlays and not any(one is not None and Path(one).exists() for one in overlays):
+        return JobRefused(
+            JobRefusal.NAME,
+            f"{shown} is of a snapshot that was never completed, or whose overlays are gone",
+            "delete that file, or choose another name",
+        )
+    why = f"{shown} exists: a snapshot of that name was taken"
+    return JobRefused(JobRefusal.NAME, why, "choose another name")
 
 
 def records_in(folders: Iterable[Path]) -> Iterator[Record]:
