@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from agentclient.jobs.archive import Backup
-from agentclient.jobs.chain import Link, bitmaps_of, find_link, ours
+from agentclient.jobs.chain import PREFIX, Link, bitmaps_of, find_link, ours
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.copy_files import FileCopy, Ids
 from agentclient.jobs.copy_place import CopyPlace, room_for
 from agentclient.jobs.disk_port import DiskPort
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.file_copy import FileCopyJob
+from agentclient.jobs.former_name import FormerHome, recorded_chains
 from agentclient.jobs.manifest import BACKUP, Parent
 from agentclient.jobs.request import BackupRequest
 from agentclient.model.job import JobKind
+from agentclient.model.shell_words import quoted
 from agentclient.model.states import Level
+from agentclient.model.text import printable
 from agentclient.protocol.qmp_block import Disk
+
+_MOST_TOLD: Final = 5
 
 
 class ChainedBackup(FileCopyJob):
@@ -50,14 +56,24 @@ class ChainedBackup(FileCopyJob):
         chosen, place = self._look(port, self.request.disks)
         backups = place.look()
         self._chains = place.chains
+        others = recorded_chains(chosen) - place.chains
+        former = place.former(others) if others else ()
         if self._asked_for.incremental:
-            self._link = self._find_link(backups, chosen)
+            self._link = self._find_link(backups, chosen, place, former)
+        if self._link is None and self._asked_for.record:
+            self._end_former(others, former)
         if self._link is not None:
             self._chain = self._link.manifest.chain
             chosen = tuple(map(self._link.named, chosen))
         return chosen, place, sum(room_for(disk, self._link) for disk in chosen)
 
-    def _find_link(self, backups: Sequence[Backup], chosen: Sequence[Disk]) -> Link | None:
+    def _find_link(
+        self,
+        backups: Sequence[Backup],
+        chosen: Sequence[Disk],
+        place: CopyPlace,
+        former: Sequence[FormerHome],
+    ) -> Link | None:
         """Return what to build on; None for a full one, which is told.
 
         Raises:
@@ -67,10 +83,27 @@ class ChainedBackup(FileCopyJob):
             return find_link(backups, chosen, self._uuid)
         except JobRefused as error:
             if not self._asked_for.or_full:
-                raise
+                raise _with_former(error, place, former) from None
             text = f"a full backup is made, no incremental one: {error.reason}"
             self.context.reporter.note(Level.WARNING, text)
             return None
+
+    def _end_former(self, others: frozenset[str], former: Sequence[FormerHome]) -> None:
+        """Have this full backup end the chains of the VM's former names; tell all others."""
+        for home in former:
+            self._chains |= home.chains
+            shown, name = printable(home.folder, 300), printable(home.name, 60)
+            text = f"the VM was called {name}: no more is recorded for its backups in {shown}"
+            self.context.reporter.note(Level.WARNING, f"{text} once this full one is complete")
+        unknown = sorted(others - self._chains)
+        if unknown:
+            text = (
+                f"the disks record for backups that are not in this folder (chain "
+                f"{', '.join(unknown[:_MOST_TOLD])}): where no other folder has them, remove the "
+                f"bitmaps {PREFIX}CHAIN-… (block-dirty-bitmap-remove in the monitor, or virsh "
+                "checkpoint-delete)"
+            )
+            self.context.reporter.note(Level.INFO, text)
 
     def _ids(self) -> Ids:
         """Return which copy it is."""
@@ -100,6 +133,16 @@ class ChainedBackup(FileCopyJob):
             return port.remove_bitmaps(disks, bitmaps_of(disks, self._chain, self._id))
         except JobFailed as error:
             return [f"{named_bitmaps(self._copies)} ({error})"]
+
+
+def _with_former(error: JobRefused, place: CopyPlace, former: Sequence[FormerHome]) -> JobRefused:
+    """Return a refusal, with how to go on with the chain of the VM's former name."""
+    if not former or place.home.exists():
+        return error
+    old, name = former[-1].folder, printable(former[-1].name, 60)
+    reason = f"{error.reason}; it was called {name} then, and has backups in {printable(old, 300)}"
+    step = f"make a full one (--mode full), or go on there: mv {quoted(str(old))} "
+    return JobRefused(error.refusal, reason, f"{step}{quoted(str(place.home))}")
 
 
 def named_bitmaps(copies: Sequence[FileCopy]) -> str:

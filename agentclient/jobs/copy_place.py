@@ -21,6 +21,7 @@ from agentclient.jobs.archive import (
 from agentclient.jobs.chain import Link
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.errors import JobRefused
+from agentclient.jobs.former_name import FormerHome, former_homes
 from agentclient.jobs.opened import open_below
 from agentclient.jobs.patience import patiently
 from agentclient.jobs.targets import check_space
@@ -145,6 +146,20 @@ class CopyPlace:
             chains | {one.manifest.chain for one in found if one.manifest is not None}
         )
         return found
+
+    @property
+    def home(self) -> Path:
+        """The VM's folder."""
+        return self._home
+
+    def former(self, chains: frozenset[str]) -> tuple[FormerHome, ...]:
+        """Return the folders of the VM's former names that have some chains.
+
+        Raises:
+            JobFailed: the storage hangs.
+        """
+        looking = partial(former_homes, self._folder, self._home, chains, self._uuid)
+        return patiently(self._context.control, "looking at the copies", looking)
 
     def make(self, needed: int, begun: Begun) -> Path:
         """Make the folder of a new copy, and write in it that it begins.

@@ -30,14 +30,17 @@ class Backups:
     Args:
         guest: the guest.
         folder: where they go.
+        name: what the VM is called now; None for the guest's name.
     """
 
-    def __init__(self, guest: Guest, folder: Path) -> None:
+    def __init__(self, guest: Guest, folder: Path, name: str | None = None) -> None:
         folder.mkdir(exist_ok=True)
         self.guest = guest
+        self.name = name or guest.name
         self.folder = folder
         self.told: list[Event] = []
-        self._engine = Engine([guest.vm_argument], named_only=True)
+        argument = guest.vm_argument.replace(f"name={guest.name},", f"name={self.name},")
+        self._engine = Engine([argument], named_only=True)
 
     def __enter__(self) -> Self:
         return self
@@ -59,21 +62,21 @@ class Backups:
             self.told.append(event)
             on_event(event)
 
-        vm = self._engine.find_one(self.guest.name)
+        vm = self._engine.find_one(self.name)
         more = {"freeze": LONG_WINDOW} | more
         request = BackupRequest(folder=self.folder, policy=policy, disks=disks, **more)
         return self._engine.jobs.backup(vm, request, listen, limit=limit)
 
     def freeze(self) -> None:
         """Freeze and thaw, and nothing else."""
-        vm = self._engine.find_one(self.guest.name)
+        vm = self._engine.find_one(self.name)
         outcome = self._engine.freeze(vm).wait(PATIENCE_S)
         assert outcome is not None
         assert outcome.certified, outcome.reason
 
     def thaw(self) -> None:
         """Thaw the guest, whatever a backup needs it for."""
-        self._engine.thaw(self._engine.find_one(self.guest.name)).wait(PATIENCE_S)
+        self._engine.thaw(self._engine.find_one(self.name)).wait(PATIENCE_S)
 
     def make(self, *disks: str, **more: Any) -> tuple[JobOutcome, Path]:
         """Make a backup that has to be complete; return its outcome and its folder."""

@@ -231,6 +231,34 @@ def test_an_incremental_one_needs_something_to_build_on(writer: Guest, tmp_path:
         assert [one.ok for one in backups.verify()] == [True, True]
 
 
+def test_a_vm_that_was_renamed_ends_the_chain_of_its_former_name(
+    writer: Guest, tmp_path: Path
+) -> None:
+    to = tmp_path / "to"
+    with Backups(writer, to) as before, Backups(writer, tmp_path / "elsewhere") as elsewhere:
+        _, old = before.make("a")
+        elsewhere.make("a")
+        (kept,) = set(bitmaps(writer)["a"]) - {recorder(old)}
+    with Backups(writer, to, name="renamed") as after:
+        refused = after.start("a", incremental=True).wait(30.0)
+        assert refused is not None
+        assert (
+            f"it was called {writer.name} then, and has backups in {old.parent}" in refused.reason
+        )
+        assert (refused.next or "").endswith(f"mv {old.parent} {to}/renamed")
+        _, new = after.make("a")
+        assert f"the VM was called {writer.name}: no more is recorded" in after.texts
+        assert set(bitmaps(writer)["a"]) == {kept, recorder(new)}, "that of another folder stays"
+        after.make("a", incremental=True)
+        assert all(one.ok for one in after.verify())
+
+
+def recorder(folder: Path) -> str:
+    """Return the bitmap that records since the backup of one disk."""
+    (disk,) = read_manifest(folder)["disks"]
+    return str(disk["bitmap"])
+
+
 def test_a_raw_disk_has_full_backups_alone(boot: Boot, tmp_path: Path) -> None:
     guest = boot(name="rawly", mounts=("a",), disk_format="raw")
     with Backups(guest, tmp_path / "to") as backups:

@@ -26,7 +26,7 @@ from agentclient.model.job import (
     JobRefusal,
     JobResult,
 )
-from agentclient.model.vm import Process
+from agentclient.model.vm import Process, VmId
 from agentclient.protocol.job_names import CopyKey, JobId
 from agentclient.protocol.qmp_graph import files_below
 from tests.unit.copy_harness import BROKEN, VERIFIED, CopyHarness, FakeFreeze
@@ -144,6 +144,54 @@ def test_a_full_one_begins_a_chain_and_removes_the_bitmaps_of_those_before(maker
     assert len(ours) == 1
     others = set(maker.marks["#blocka"]) - set(ours)
     assert others == {"frostwatch-ffffffff-00000000", "somebody's"}
+
+
+def _renamed(maker: Maker) -> None:
+    maker.harness.vm = maker.harness.vm._replace(id=VmId("qemu", "other"))
+
+
+def _texts(maker: Maker) -> list[str]:
+    return [event.text for event in maker.harness.events]
+
+
+def test_a_full_one_ends_the_chains_of_the_vms_former_name(maker: Maker) -> None:
+    assert maker.make().ok
+    first = maker.manifest()["chain"]
+    _renamed(maker)
+    assert maker.make(record=False).ok
+    assert all(first in name for name in maker.marks["#blocka"]), "it replaces none"
+    assert maker.make().ok
+    told = [text for text in _texts(maker) if "was called" in text]
+    assert told == [
+        f"the VM was called {HOME}: no more is recorded for its backups in {maker.folder / HOME} "
+        "once this full one is complete"
+    ]
+    (mark,) = maker.marks["#blocka"]
+    assert first not in mark
+
+
+def test_the_chain_of_a_former_name_goes_on_where_its_folder_is_renamed(maker: Maker) -> None:
+    assert maker.make().ok
+    _renamed(maker)
+    outcome = maker.make(incremental=True)
+    assert outcome.refusal is JobRefusal.BITMAP
+    assert f"it was called {HOME} then, and has backups in {maker.folder / HOME}" in outcome.reason
+    assert outcome.next is not None
+    _, old, new = outcome.next.rpartition(": ")[2].split()
+    Path(old).rename(new)
+    assert maker.make(incremental=True).ok
+
+
+def test_a_copied_vms_chain_is_not_taken_for_that_of_its_former_name(maker: Maker) -> None:
+    maker.harness.vm = maker.harness.vm._replace(uuid="11111111-1111-1111-1111-111111111111")
+    assert maker.make().ok
+    first = maker.manifest()["chain"]
+    _renamed(maker)
+    maker.harness.vm = maker.harness.vm._replace(uuid="22222222-2222-2222-2222-222222222222")
+    assert maker.make().ok
+    assert not any("was called" in text for text in _texts(maker))
+    assert any(f"(chain {first})" in text for text in _texts(maker))
+    assert any(first in name for name in maker.marks["#blocka"])
 
 
 @pytest.mark.parametrize(
