@@ -8,15 +8,35 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from textual.screen import Screen
 from textual.timer import Timer
 
 from agentclient.model.states import Level
-from tests.console.console_session import console_session
+from tests.console.console_session import LARGE, SMALL, console_session
 from tests.console.fakes import FakeOperations, StillClock
-from tests.console.fleets import fleet_of, state_of
+from tests.console.fleets import every_state, fleet_of, state_of
 from tests.unit.no_thread import each_lack
 from tui.console import memory
 from tui.console.app import FrostwatchApp
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+async def test_the_first_picture_has_all_but_scroll_bars(
+    size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures: list[list[str]] = []
+    display = FrostwatchApp._display
+
+    def noted(app: FrostwatchApp, screen: Screen[Any], update: Any) -> None:
+        if not app._batch_count and update is not None:
+            pictures.append([strip.text for strip in screen._compositor.render_strips()])
+        display(app, screen, update)
+
+    monkeypatch.setattr(FrostwatchApp, "_display", noted)
+    still = StillClock()
+    async with console_session(every_state(still), still, size=size) as session:
+        await session.settle()
+        assert [line[:-1] for line in pictures[0]] == [line[:-1] for line in session.lines]
 
 
 class Unprepared(FakeOperations):

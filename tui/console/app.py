@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -197,12 +198,29 @@ class FrostwatchApp(KeptViewApp, PageKeysApp):
         self.parts.table.focus()
         self.begin_as_kept()
         self.drain()
-        self.parts.paint()
-        self.call_after_refresh(self._shown)
+        self._paint_first()
         self._repeat(DRAIN_S, self.drain)
         self._eager = self._repeat(EAGER_S, self._look_eagerly, times=round(1 / EAGER_S))
         self._repeat(SECOND_S, self._second)
         self._repeat(TIDY_S, self._tidy)
+
+    def _paint_first(self) -> None:
+        """Paint nothing before the parts know their sizes, so that the first picture has it all.
+
+        Textual paints as soon as it has laid them out, but paints what they do then a sixtieth of
+        a second later.
+        """
+        unpainted = ExitStack()
+        unpainted.enter_context(self.batch_update())
+
+        def paint() -> None:
+            with unpainted:
+                self.parts.paint()
+            self.call_after_refresh(self._shown)
+
+        # The screen has been told to lay out its parts before.
+        if not self.screen.call_later(paint):
+            unpainted.close()
 
     def _repeat(self, interval_s: float, function: Callable[[], None], times: int = 0) -> Timer:
         """Call a function every `interval_s` seconds; `times` times, or until the console ends.

@@ -280,6 +280,4 @@ class Display:
     def share_height(self) -> None:
         """Give the table what its rows need, but never so much that the pane can't say enough."""
         pane = self._room - _LEAST_TABLE if self.enlarged else self._pane_lines(self.split)
-        pane = pane if self._view.total else 1
-        if self._pane.styles.height is None or self._pane.styles.height.value != pane:
-            self._pane.styles.height = pane
+        self._pane.take_lines(pane if self._view.total else 1)

@@ -311,12 +311,20 @@ class DetailPane(Container):
         self._position = message
         self._retitle()
 
-    def on_resize(self) -> None:
+    def take_lines(self, lines: int) -> None:
+        """Take so many lines of the screen, across all of it."""
+        if self.styles.height is None or self.styles.height.value != lines:
+            self.styles.height = lines
+            # At once: with the first layout of the screen all parts have their places.
+            self._arrange(self.app.size.width, lines)
+
+    def _arrange(self, width: int, height: int) -> None:
         """Put facts and log side by side where there is room for both."""
-        beside = self.size.width >= SIDE_BY_SIDE
+        beside = width >= SIDE_BY_SIDE
         self.set_class(beside, "-beside")
-        if not beside:
-            self._facts.styles.height = facts_height(self.size.height)
-        else:
-            self._facts.styles.height = None
+        self._facts.styles.height = None if beside else facts_height(height)
+
+    def on_resize(self) -> None:
+        """Share the new room."""
+        self._arrange(*self.size)
         self.call_after_refresh(self.update_facts)

@@ -90,6 +90,7 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         self._clock = clock
         self._signs = signs
         self._layout = Layout()
+        self._laid_out_for = 0  # how many cells there were for the columns
         self._wanted = (0, False)  # what the names would like to have; whether clocks are needed
         self.outside = (0, 0)  # how many VMs in trouble stand above and below what is seen
         self._skip = 0  # columns that the operator wants to be scrolled away
@@ -104,7 +105,7 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         self.columns = columns
         self._skip = 0
         self._lay_out(0)
-        self.repaint_all()
+        self.update_lines()
 
     def advise(self, advice: tuple[str, ...]) -> None:
         """Set what the table says while it is empty; it is painted with the next change."""
@@ -120,6 +121,7 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         """
         if not self.size:
             return
+        self._fit()
         if not clocks_only:
             self._measure()
             self._make_room()
@@ -149,9 +151,15 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         if wanted != self._wanted:
             self._wanted = wanted
             self._lay_out(self._skip)
-            self._painted = []
+
+    def _fit(self) -> None:
+        """Choose the columns anew where there is room for more, or for fewer, than before."""
+        if self._laid_out_for != self._room:
+            self._lay_out(self._skip)
 
     def _lay_out(self, skip: int) -> None:
+        self._painted = []  # every line is painted again
+        self._laid_out_for = self._room
         name_width, clocks = self._wanted
         self._layout = lay_out(self._room, skip, self.columns, name_width=name_width, clocks=clocks)
 
@@ -251,13 +259,7 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
 
     def on_resize(self) -> None:
         """Choose the columns anew for the new width."""
-        self._lay_out(self._skip)
         self._reveal_cursor()
-        self.repaint_all()
-
-    def repaint_all(self) -> None:
-        """Paint every line again."""
-        self._painted = []
         self.update_lines()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
@@ -335,7 +337,7 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         """Move on to other columns."""
         self._lay_out(self._layout.before + columns)
         self._skip = self._layout.before
-        self.repaint_all()
+        self.update_lines()
 
     def action_trouble(self, direction: int) -> None:
         """Go to the next VM in trouble below (1) or above (-1)."""
