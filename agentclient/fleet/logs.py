@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from itertools import islice
 from typing import Final
@@ -26,7 +25,6 @@ _LINE_BYTES: Final = 200
 _Entry = tuple[datetime, Level, str]
 
 
-@dataclass(slots=True)
 class _Log:
     """One VM's lines, numbered from 1.
 
@@ -36,9 +34,12 @@ class _Log:
         overtaken: how many of its entries in the common queue belong to dropped lines.
     """
 
-    lines: deque[_Entry] = field(default_factory=deque)
-    last: int = 0
-    overtaken: int = 0
+    __slots__ = ("last", "lines", "overtaken")
+
+    def __init__(self) -> None:
+        self.lines: deque[_Entry] = deque()
+        self.last = 0
+        self.overtaken = 0
 
 
 class Logs:

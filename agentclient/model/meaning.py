@@ -300,7 +300,7 @@ def thaw_with_meaning(thaw: ThawOutcome, vm: Vm, *, provable: bool = True) -> Th
         step = with_commands(REFUSED_STEPS[Refusal.ALREADY_FROZEN], vm)
     elif thaw.stuck is not None:
         step = with_far(with_commands(STUCK_STEPS[thaw.stuck], vm, provable=provable), vm)
-    return replace(thaw, meaning=_meaning(THAW_COPIES[copy], GUESTS[guest], None), next=step)
+    return thaw._replace(meaning=_meaning(THAW_COPIES[copy], GUESTS[guest], None), next=step)
 
 
 def rescue_with_meaning(rescue: RescueOutcome) -> RescueOutcome:

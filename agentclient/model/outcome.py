@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -115,8 +114,7 @@ class Outcome(NamedTuple):
     kept: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ThawOutcome:
+class ThawOutcome(NamedTuple):
     """How a thaw ended.
 
     Attributes:
@@ -167,8 +165,7 @@ class ExtendOutcome(NamedTuple):
     next: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class GroupOutcome:
+class GroupOutcome(NamedTuple):
     """What came of a group.
 
     Attributes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import replace
 from typing import Final
 
 from agentclient.access.agent_session import AgentSession
@@ -229,7 +228,7 @@ class ThawOperation(Operation[ThawOutcome]):
             told_as=EventKind.NOTE,
         ).run()
         reason = f"it has migrated: {target.where}; {thaw.reason}"
-        return self._told(replace(thaw, vm=self._access.vm.id, reason=reason))
+        return self._told(thaw._replace(vm=self._access.vm.id, reason=reason))
 
     def _thaw(self, session: AgentSession, view: MonitorView) -> ThawOutcome:
         driver = Driver(self._access, session, self.context.control, self._reporter)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -325,7 +324,7 @@ def test_a_thaw_in_vain_where_it_runs_now_is_told_with_the_command_for_there(
     harness: FreezeHarness, migrations: Migrations
 ) -> None:
     migrations.listed_at = 0.0
-    migrations.thawed = replace(THAWED, state=None, thawed=None, reason="it is silent")
+    migrations.thawed = THAWED._replace(state=None, thawed=None, reason="it is silent")
     harness.when_held(1.0, migrations.migrate)
     outcome = harness.run()
     assert (outcome.settled, outcome.stuck) == (False, Stuck.MIGRATED)

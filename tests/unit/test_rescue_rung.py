@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from agentclient.access import stream as stream_module
@@ -142,20 +140,20 @@ def test_its_bound_is_its_own(vm: FrozenVm) -> None:
 
 @pytest.mark.parametrize("refused", [True, False])
 def test_what_a_refused_thaw_says_to_do_goes_first(vm: FrozenVm, refused: bool) -> None:
-    outcome = vm.rung(THAW).after_thaw(replace(SILENT, refused=refused))
+    outcome = vm.rung(THAW).after_thaw(SILENT._replace(refused=refused))
     assert outcome.found is (RungResult.REFUSED if refused else RungResult.SILENT)
     wait = "frostwatch rescue qemu:db --rung wait"
     assert outcome.next == ("an own step" if refused else wait)
 
 
 def test_a_refused_thaw_without_a_step_of_its_own(vm: FrozenVm) -> None:
-    outcome = vm.rung(THAW).after_thaw(replace(SILENT, refused=True, next=None))
+    outcome = vm.rung(THAW).after_thaw(SILENT._replace(refused=True, next=None))
     assert outcome.next == "frostwatch rescue qemu:db --rung wait"
 
 
 def test_a_count_without_the_end_is_an_answer(vm: FrozenVm) -> None:
     vm.agent_leaves()
-    frozen = replace(SILENT, thawed=1, state=FreezeState.FROZEN)
+    frozen = SILENT._replace(thawed=1, state=FreezeState.FROZEN)
     outcome = vm.rung(THAW).after_thaw(frozen)
     assert (outcome.found, outcome.thawed, outcome.state) == (
         RungResult.ANSWERS,

@@ -5,8 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from agentclient.journal.storage.database import Rows, Statement
@@ -24,8 +23,7 @@ class JobKind:
     KEEP: Final = "keep"
 
 
-@dataclass(frozen=True, slots=True)
-class Query(Generic[T]):
+class Query(NamedTuple, Generic[T]):
     """A query of the journal.
 
     Attributes:
@@ -39,25 +37,32 @@ class Query(Generic[T]):
     missing: T
 
 
-@dataclass(slots=True, eq=False)
 class Job:
     """One job for the journal's process.
 
-    Attributes:
+    Args:
         what: one of `JobKind`.
         statements: the SQL statements; or the name and the content of a small file.
         then: returns the statements of the next write, from the rows that were found.
+
+    Attributes:
         done: is set when the job is done, or has failed for now.
         ok: the job was done.
         found: the rows of each statement; None where there is no file.
     """
 
-    what: str
-    statements: Sequence[object] = ()
-    then: Callable[[list[Rows]], Iterable[Statement]] | None = None
-    done: threading.Event = field(default_factory=threading.Event)
-    ok: bool = False
-    found: Any = None
+    def __init__(
+        self,
+        what: str,
+        statements: Sequence[object] = (),
+        then: Callable[[list[Rows]], Iterable[Statement]] | None = None,
+    ) -> None:
+        self.what = what
+        self.statements = statements
+        self.then = then
+        self.done = threading.Event()
+        self.ok = False
+        self.found: Any = None
 
 
 def first_of(jobs: deque[Job], most: int) -> list[Job]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from textual.app import App
 
@@ -20,8 +20,7 @@ from tui.shared.clocks import Clock
 from tui.shared.glyphs import Signs
 
 
-@dataclass(frozen=True, slots=True)
-class ActionContext:
+class ActionContext(NamedTuple):
     """What an action needs of the console.
 
     Attributes:

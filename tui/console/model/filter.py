@@ -5,9 +5,8 @@ Most consoles begin without a filter: the language is imported with the first on
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agentclient.late import load
 from agentclient.model.snapshot import VmState
@@ -23,8 +22,7 @@ def _read(text: str) -> Query:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(NamedTuple):
     """A filter as it was typed.
 
     Attributes:

@@ -9,7 +9,6 @@ fleet in which everything is being frozen they change in thousands of rows that 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from operator import attrgetter
 
 from agentclient.fleet.store import FleetChange
@@ -28,7 +27,6 @@ StateChange = tuple[VmState | None, VmState]
 _KEY = attrgetter("key")
 
 
-@dataclass(slots=True, eq=False)
 class _Entry:
     """What is kept about one VM, so that a change of it costs the same in any fleet.
 
@@ -41,12 +39,15 @@ class _Entry:
         moves: whether it has to be put where it belongs.
     """
 
-    state: VmState
-    key: Key
-    name_key: Key
-    matches: bool = False
-    row: int = field(default=-1, init=False)
-    moves: bool = field(default=False, init=False)
+    __slots__ = ("key", "matches", "moves", "name_key", "row", "state")
+
+    def __init__(self, state: VmState, key: Key, name_key: Key) -> None:
+        self.state = state
+        self.key = key
+        self.name_key = name_key
+        self.matches = False
+        self.row = -1
+        self.moves = False
 
 
 class FleetView:

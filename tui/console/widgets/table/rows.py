@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style
@@ -21,9 +21,8 @@ from tui.shared.tone import Tone
 StyleOf = Callable[[Tone], Style]
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A line as it is (to be) painted; two equal rows look the same.
+class Row(NamedTuple):
+    """A line as it is (to be) painted.
 
     Attributes:
         margin: the cursor's sign, the mark's, and a space; or a whole line without cells.
@@ -38,7 +37,14 @@ class Row:
     under_cursor: bool = False
     tone: Tone = Tone.ACTIVE
     signs: tuple[tuple[int, str], ...] = ()
-    state: VmState | None = field(default=None, compare=False)
+    state: VmState | None = None
+
+    def looks_as(self, other: Row) -> bool:
+        """Return whether two lines look the same, whatever has changed of the VM."""
+        return self[:_STATE] == other[:_STATE]
+
+
+_STATE = Row._fields.index("state")
 
 
 BLANK = Row(" " * MARGIN)
@@ -151,7 +157,7 @@ def differences(old: Row, new: Row, placed: tuple[Placed, ...]) -> list[tuple[in
 
     A line of another kind, or with another highlight, differs from end to end: ``(0, -1)``.
     """
-    if old == new:
+    if old.looks_as(new):
         return []
     kinds = (old.under_cursor, len(old.cells)) != (new.under_cursor, len(new.cells))
     if kinds or not new.cells or old.signs != new.signs:
