@@ -330,6 +330,52 @@ async def test_the_past_is_a_chart_and_its_lines_are_read_in_full(
         await session.until(lambda: "████████████    12.5 s" in session.text)
 
 
+@pytest.mark.parametrize("keys", [("H",), ("d", "6")])
+async def test_a_past_window_has_the_same_keys_wherever_it_is_listed(
+    still: StillClock, operations: FakeOperations, keys: tuple[str, ...]
+) -> None:
+    async with console_session(fleet_of(["a"], still), still, operations=operations) as session:
+        await session.press(*keys)
+        await session.until(lambda: "4 freezes answered" in session.text)
+        before = session.text
+        await session.press("ctrl+f", "ctrl+b", "j", "enter")
+        assert session.dialog == "CertificateDialog"
+        assert "window 2 of the journal" in session.flat
+        await session.press("w")
+        assert session.dialog == "SaveDialog"
+        await session.press("escape", "escape", "k")
+        assert session.text == before
+        await session.press("p")
+        assert session.dialog == "CopiedDialog"
+        assert "frostwatch replay --window 1" in session.text
+        await session.press("escape")
+        assert session.text == before
+
+
+async def test_the_tab_of_the_past_names_its_keys_and_takes_clicks(
+    still: StillClock, operations: FakeOperations
+) -> None:
+    async with console_session(fleet_of(["a"], still), still, operations=operations) as session:
+        await session.press("d", "6")
+        await session.until(lambda: "4 freezes answered" in session.text)
+        assert "Enter Certificate" in session.lines[-1]
+        assert "p Replay" in session.lines[-1]
+        await session.pilot.click("#vm-past", offset=(10, 2), times=2)
+        assert "window 5 of the journal" in session.flat
+        await session.press("escape", "1")
+        assert "Replay" not in session.lines[-1]
+
+
+@pytest.mark.parametrize("known", [None, VmHistory((), Figures(0)), FrostwatchError("no answer")])
+async def test_without_a_past_window_no_key_does_anything(
+    still: StillClock, operations: FakeOperations, known: VmHistory | Exception | None
+) -> None:
+    operations.past = known
+    async with console_session(fleet_of(["a"], still), still, operations=operations) as session:
+        await session.press("d", "6", "enter", "p")
+        assert isinstance(session.app.screen, VmPage)
+
+
 async def test_the_log_goes_on_while_it_is_read(still: StillClock) -> None:
     fleet = fleet_of(["a"], still)
     async with console_session(fleet, still) as session:

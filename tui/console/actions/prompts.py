@@ -33,6 +33,7 @@ from tui.console.dialogs.freeze import FreezeAnswer, FreezeDialog
 from tui.console.dialogs.help import About, HelpDialog
 from tui.console.dialogs.history import HistoryDialog
 from tui.console.dialogs.palette import PaletteDialog
+from tui.console.dialogs.past_window import PastWindows
 from tui.console.dialogs.quit import QuitDialog
 from tui.console.dialogs.stop import StopDialog
 from tui.console.dialogs.thaw import ThawDialog
@@ -130,7 +131,8 @@ class Prompts:
             return
         past = self._context.operations.history(state.vm)
         clock, signs = self._context.clock, self._context.signs
-        dialog = HistoryDialog(Target(state), past, clock, signs, self._replay.play)
+        windows = PastWindows(clock, signs, self._replay.play)
+        dialog = HistoryDialog(Target(state), past, clock, signs, windows)
         self._context.app.push_screen(dialog)
 
     def extend(self) -> None:

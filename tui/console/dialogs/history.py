@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from typing import ClassVar
@@ -16,7 +16,7 @@ from agentclient.journal.window_row import WindowRow
 from agentclient.model.durations import in_words
 from agentclient.model.states import WindowKind
 from tui.console.dialogs.base import Dialog
-from tui.console.dialogs.certificate import CertificateDialog
+from tui.console.dialogs.past_window import WINDOW_KEYS, PastWindows
 from tui.console.dialogs.vm_text import EMPTY
 from tui.console.model.past_tracks import group_size, group_tracks, past_track, took, word_of
 from tui.console.model.targets import Target
@@ -43,16 +43,16 @@ class HistoryDialog(Dialog[None]):
         look: its past; None if the journal can't tell.
         clock: the time.
         signs: the set of signs that the terminal can show.
-        replay: plays a window, by its number, again.
+        windows: what can be done with a window.
     """
 
     maximum_width: ClassVar[int] = 150
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "choose(-1)", "Newer window", id="past.up"),
         Binding("down,j", "choose(1)", "Older window", id="past.down"),
-        Binding("p", "replay", "Replay", id="past.replay", tooltip="Play it again"),
-        Binding("pageup", "choose(-10)", "Ten newer", show=False, id="past.page_up"),
-        Binding("pagedown", "choose(10)", "Ten older", show=False, id="past.page_down"),
+        *WINDOW_KEYS,
+        Binding("pageup,ctrl+b", "choose(-10)", "Ten newer", show=False, id="past.page_up"),
+        Binding("pagedown,ctrl+f", "choose(10)", "Ten older", show=False, id="past.page_down"),
         Binding("home,g", "choose(-1000000)", "The newest", show=False, id="past.first"),
         Binding("end,G", "choose(1000000)", "The oldest", show=False, id="past.last"),
     ]
@@ -63,10 +63,10 @@ class HistoryDialog(Dialog[None]):
         look: Future[VmHistory | None],
         clock: Clock,
         signs: Signs,
-        replay: Callable[[int], None],
+        windows: PastWindows,
     ) -> None:
         self._look = look
-        self._replay = replay
+        self._windows = windows
         self._clock = clock
         self._signs = signs
         self._chosen = 0
@@ -194,21 +194,24 @@ class HistoryDialog(Dialog[None]):
         return (("open", "Certificate (Enter)"), ("close", "Close (Esc)"))
 
     def answered(self, answer: str) -> None:
-        """Open the certificate, or leave."""
+        """Open the certificate, or leave; without a window there is nothing but to leave."""
         past = self._past
-        if answer != "open" or past is None or not past.windows:
+        if answer == "open" and past is not None and past.windows:
+            self.action_certificate()
+        else:
             self.dismiss(None)
-            return
-        row = past.windows[self._chosen]
-        members = past.groups.get(row.group or "", ())
-        usual = usual_of(past.figures)
-        self.app.push_screen(CertificateDialog(row, members, usual, self._clock, self._signs))
+
+    def action_certificate(self) -> None:
+        """Open the certificate of the chosen window."""
+        past = self._past
+        if past is not None and past.windows:
+            self._windows.open_certificate(self.app, past, self._chosen)
 
     def action_replay(self) -> None:
         """Play the chosen window, and what was frozen with it, again."""
         past = self._past
         if past is not None and past.windows:
-            self._replay(past.windows[self._chosen].window)
+            self._windows.play(past, self._chosen)
 
     def action_choose(self, direction: int) -> None:
         """Choose another window."""

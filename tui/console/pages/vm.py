@@ -8,27 +8,22 @@ from typing import ClassVar
 
 from textual import on
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.widget import Widget
 
-from agentclient.journal.history import VmHistory
 from agentclient.model.guest_report import GuestReport
 from agentclient.model.place import NO_PLACE, Place
 from agentclient.model.snapshot import VmState
 from agentclient.model.vm import DRILL_SOURCE, VmId
 from tui.console.actions.context import ActionContext
+from tui.console.actions.next_command import NextCommandPrompt
+from tui.console.actions.replay import ReplayPrompt
 from tui.console.actions.take import TakePrompt
+from tui.console.dialogs.past_window import PastWindows
 from tui.console.model.guest_lines import guest_lines
-from tui.console.model.vm_lines import (
-    evidence_lines,
-    identity_lines,
-    longest_answer,
-    past_head,
-    past_line,
-)
-from tui.console.pages.base import Page, dim
+from tui.console.model.vm_lines import evidence_lines, identity_lines
+from tui.console.pages.base import Page
 from tui.console.pages.explain import ExplainPage
-from tui.console.widgets.choices import Choices
+from tui.console.pages.past_tab import PastTab
 from tui.console.widgets.lines import LinesView
 from tui.console.widgets.pane.fact import fact_lines
 from tui.console.widgets.pane.facts import facts_of, identity
@@ -36,7 +31,7 @@ from tui.console.widgets.pane.log_view import LogView
 from tui.console.widgets.table.cells import Paint
 from tui.console.widgets.tabs import Tabs
 from tui.shared.fit import safe
-from tui.shared.tone import Line, Piece, Tone, hanging
+from tui.shared.tone import Line, hanging
 
 NOW, EVIDENCE, GUEST, IDENTITY, LOG, PAST = range(6)
 TITLES = ("Now", "Evidence", "Guest", "Identity", "Log", "Past")
@@ -54,10 +49,6 @@ class VmPage(Page):
 
     DEFAULT_CSS = """
     VmPage #vm-text, VmPage #log { height: 1fr; padding: 0 1; }
-    VmPage #vm-past { height: 1fr; }
-    VmPage #vm-past-head { height: auto; max-height: 3; padding: 0 1; }
-    VmPage #vm-past-text { height: 3; padding: 0 1; background: $surface; }
-    VmPage #vm-past-all { height: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
@@ -80,20 +71,14 @@ class VmPage(Page):
         self._tabs.open = tab
         self._text = LinesView(id="vm-text")
         self._log = LogView(context.fleet, context.signs)
-        self._past_head = LinesView(id="vm-past-head")
-        self._past_text = LinesView(id="vm-past-text")
-        self._past_head.can_focus = self._past_text.can_focus = False
-        self._past_list = Choices(context.signs, id="vm-past")
-        self._past_all = Vertical(
-            self._past_head, self._past_list, self._past_text, id="vm-past-all"
-        )
+        replay = ReplayPrompt(context, NextCommandPrompt(context))
+        windows = PastWindows(context.clock, context.signs, replay.play)
+        self._past = PastTab(windows, context.signs, id="vm-past-all")
         self._report: Future[GuestReport] | None = None
-        self._past: Future[VmHistory | None] | None = None
-        self._past_lines: list[Line] = []
 
     def parts(self) -> Iterable[Widget]:
         """Return the tabs, and what is in them; all but one are hidden."""
-        return (self._tabs, self._text, self._log, self._past_all)
+        return (self._tabs, self._text, self._log, self._past)
 
     def on_mount(self) -> None:
         """Open the first tab."""
@@ -119,7 +104,7 @@ class VmPage(Page):
         if self.tab == LOG:
             self._log.update_log()
         elif self.tab == PAST:
-            self._show_past()
+            self._past.update_past()
         else:
             self._text.show_lines(list(self._lines()))
 
@@ -163,45 +148,9 @@ class VmPage(Page):
         if self._report is None or self._report.done():
             self._report = self.shared.operations.inspect(self._state.vm)
 
-    # -- the past ----------------------------------------------------------------------------------
-
-    def _show_past(self) -> None:
-        said, past = self._past_said(), None
-        if said is None and self._past is not None:
-            past = self._past.result()
-        if past is None:
-            lines: list[Line] = [said or dim("No journal is kept here: none is in a drill.")]
-            self._past_head.show_lines(lines)
-            self._past_list.show(0, lines.__getitem__)
-            return
-        if not self._past_lines:
-            longest = longest_answer(past.windows)
-            signs = self.shared.signs
-            self._past_lines = [past_line(one, longest, signs) for one in past.windows]
-            self._past_head.show_lines(list(past_head(past)))
-            self._past_list.show(len(self._past_lines), self._past_lines.__getitem__)
-        self._show_window()
-
-    def _past_said(self) -> Line | None:
-        """Return why there is no past to show (yet); None if there is, or if no journal is kept."""
-        if self._past is None or not self._past.done():
-            return dim("reading the journal …")
-        error = self._past.exception()
-        if error is not None:
-            return (Piece(f"The journal can't be read: {safe(str(error), 200)}", Tone.WARN),)
-        found = self._past.result()
-        if found is not None and not found.windows:
-            return dim("Nothing was frozen or thawed here yet.")
-        return None
-
-    @on(Choices.Moved)
-    def _show_window(self) -> None:
-        """Show the chosen window in full: its line may be cut."""
-        if self._past_lines:
-            said = (
-                Piece("".join(piece.text for piece in self._past_lines[self._past_list.cursor])),
-            )
-            self._past_text.show_lines(hanging(said, max(self._past_text.room - 2, 20)))
+    def _ask_journal(self) -> None:
+        """Ask the journal for the VM's past, in its own thread."""
+        self._past.look(self.shared.operations.history(self._state.vm, PAST_MOST))
 
     # -- keys --------------------------------------------------------------------------------------
 
@@ -222,22 +171,22 @@ class VmPage(Page):
         self._tabs.show(number)
         self._text.display = number not in (LOG, PAST)
         self._log.display = number == LOG
-        self._past_all.display = number == PAST
+        self._past.display = number == PAST
         if number == GUEST and self._report is None:
             self._ask()
-        if number == PAST and self._past is None:
-            self._past = self.shared.operations.history(self._state.vm, PAST_MOST)
+        if number == PAST and not self._past.asked:
+            self._ask_journal()
         if other:
             self._text.scroll_home(animate=False)
-        wanted = {LOG: self._log, PAST: self._past_list}.get(number, self._text)
+        wanted = {LOG: self._log, PAST: self._past.choices}.get(number, self._text)
         wanted.focus()
         self.call_after_refresh(self.update_page)
 
     def action_again(self) -> None:
         """Ask the agent, or the journal, once more; else visit the VM now."""
         if self.tab == PAST:
-            self._past, self._past_lines = None, []
-            self._open(PAST)
+            self._ask_journal()
+            self.update_page()
         elif self.tab == GUEST:
             self._ask()
             self.update_page()
@@ -267,8 +216,10 @@ class VmPage(Page):
             for entry in self.shared.fleet.log_since(self._state.id):
                 yield f"{entry.at:%Y-%m-%d %H:%M:%S} {entry.level}: {entry.text}"
             return
-        lines = self._past_lines if self.tab == PAST else list(self._lines())
-        for line in lines:
+        if self.tab == PAST:
+            yield from self._past.plain()
+            return
+        for line in self._lines():
             yield "".join(piece.text for piece in line).rstrip()
 
     def on_resize(self) -> None:
