@@ -8,19 +8,21 @@ from typing import ClassVar, TypeVar
 from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Vertical
 from textual.content import Content
 from textual.geometry import Size
 from textual.widgets import Button
 
+from tui.console.dialogs.button_row import ButtonRow
 from tui.console.textual_internals import forget_drawn_widgets
 from tui.console.widgets.left_once import LeftOnce
 from tui.console.widgets.lines import LinesView
-from tui.shared.tone import Line, hanging
+from tui.shared.tone import Line, Piece, Tone, hanging
 
 Result = TypeVar("Result")
 
 MAXIMUM_WIDTH = 100
+_FRAMED = Size(60, 14)  # on less, all the screen is the dialog's, and its title is in its text
 
 
 class Dialog(LeftOnce[Result]):
@@ -45,20 +47,7 @@ class Dialog(LeftOnce[Result]):
             padding: 0 2;
         }
         &.-danger #dialog { border: heavy $tone-warn; border-title-color: $tone-warn; }
-        #dialog-buttons { height: 1; margin-top: 1; align-horizontal: right; }
-        Button {
-            margin-left: 2;
-            min-width: 8;
-            color: $foreground;
-            background: $panel;
-            &.-textual-compact:focus {
-                color: $primary;
-                background: $background;
-                text-style: bold reverse;  /* it is seen without colours, too */
-                background-tint: transparent;
-            }
-            &:hover { background: $primary 60%; }
-        }
+        &.-bare #dialog { width: 100%; max-height: 100%; border: none; padding: 0; }
     }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -76,13 +65,21 @@ class Dialog(LeftOnce[Result]):
         self._title = title
         self._text = LinesView(id="dialog-text")
         self._text.can_focus = False  # the keys are the answers'
+        self._buttons = ButtonRow()
         self._measured: Size | None = None
         self._room = 40
         self._most_lines = 20
+        self._above = 0  # lines of the title, where it is in the text
+        self._chosen_at: tuple[int, int] | None = None
 
     def lines(self) -> Iterable[Line]:
         """Return what there is to know."""
         return ()
+
+    def is_chosen(self, line: Line) -> bool:
+        """Return whether a line is the one with the cursor, or is typed at: it is kept in sight."""
+        del line
+        return False
 
     def answers(self) -> Sequence[tuple[str, str]]:
         """Return the buttons, as id and label; the first one is chosen at first."""
@@ -115,20 +112,20 @@ class Dialog(LeftOnce[Result]):
 
     def compose(self) -> ComposeResult:
         """Yield the frame."""
+        self._buttons.take(self.answers())
         self._measure()
         with Vertical(id="dialog") as frame:
             frame.styles.max_width = self.maximum_width
             frame.border_title = Content(self._title)
             yield self._text
-            with Horizontal(id="dialog-buttons"):
-                for name, label in self.answers():
-                    yield Button(Content(label), id=name, compact=True)
+            yield self._buttons
 
     def on_mount(self) -> None:
         """Choose the first answer; there is none on a dialog that was left before it was drawn."""
         for button in self.query(Button):
             button.focus()
             break
+        self.call_after_refresh(self._reveal)
 
     def on_unmount(self) -> None:
         """Let go of what was painted."""
@@ -139,22 +136,66 @@ class Dialog(LeftOnce[Result]):
         self._measure()
 
     def _measure(self) -> None:
-        """Keep title and answers on the screen: it is the text that is wrapped, and scrolls."""
+        """Keep the answers on the screen: it is the text that is wrapped, and scrolls."""
         if self._measured == self.app.size:
             return
         self._measured = self.app.size
         width, height = self.app.size
+        bare = self.is_bare
+        self.set_class(bare, "-bare")
         # The frame, its padding and the scroll bar take seven cells; the frame, the answers and
         # the space above them four lines.
-        self._room = min(width * 9 // 10, self.maximum_width) - 7
-        self._most_lines = max(height * 95 // 100 - 4, 3)
+        self._room = width - 1 if bare else min(width * 9 // 10, self.maximum_width) - 7
+        answers = self._buttons.share_room(self._room + 1, height // 2, apart=not bare)
+        self._most_lines = height - answers if bare else height * 95 // 100 - 2 - answers
         self.update_text()
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether the screen has no room for a frame."""
+        return self.app.size.width < _FRAMED.width or self.app.size.height < _FRAMED.height
 
     def update_text(self) -> None:
         """Show the text as it is now."""
-        lines = [each for line in self.lines() for each in hanging(line, self._room)]
+        title = list(self._title_lines())
+        self._above = len(title)
+        lines = title + [each for line in self.lines() for each in hanging(line, self._room)]
         self._text.styles.height = min(len(lines), self._most_lines)
         self._text.show_lines(lines)
+        self._keep_in_sight(lines)
+
+    def _title_lines(self) -> Iterable[Line]:
+        """Return the title, where no frame has it."""
+        if not self.is_bare:
+            return ()
+        tone = Tone.WARN if self.has_class("-danger") else Tone.HEAD
+        return hanging((Piece(self._title, tone),), self._room)
+
+    def _keep_in_sight(self, lines: Sequence[Line]) -> None:
+        """Have what is chosen in sight, once that is another line or on another screen."""
+        at = max((y for y, line in enumerate(lines) if line and self.is_chosen(line)), default=None)
+        here = None if at is None else (at, self._most_lines)
+        if at is None or here == self._chosen_at:
+            return
+        self._chosen_at = here
+        if self.is_mounted:
+            self.call_after_refresh(self._reveal)
+
+    def _reveal(self) -> None:
+        """Scroll to what is chosen, once the text has its height."""
+        if self._chosen_at is None:
+            return
+        at, height = self._chosen_at
+        if not 0 <= at - self._text.scroll_offset.y < height:
+            self._text.scroll_to(y=max(at - height // 2, 0), animate=False)
+
+    def line_at(self, event: events.MouseEvent) -> int | None:
+        """Return which line of `lines`, from 0, is under the mouse; None beside them."""
+        region = self._text.content_region
+        if not region.contains(event.screen_x, event.screen_y):
+            return None
+        place = event.screen_y - region.y + self._text.scroll_offset.y - self._above
+        return place if place >= 0 else None
 
     def action_scroll_text(self, pages: int) -> None:
         """Scroll what doesn't fit."""

@@ -17,6 +17,7 @@ from tui.shared.glyphs import Signs
 from tui.shared.tone import Line, Piece, Tone, hanging
 
 _TITLE = 14
+_LEAST_TOLD = 9  # cells
 _HEAD: tuple[Line, ...] = (
     (Piece("From left to right; what doesn't fit is a few cells to the right", Tone.DIM),),
     EMPTY,
@@ -49,17 +50,27 @@ class ColumnsDialog(Dialog[tuple[Column, ...]]):
 
     def lines(self) -> Iterable[Line]:
         """Return the columns from left to right, and what the keys do."""
-        yield from _HEAD
+        yield from self._head
         for place, column in enumerate(self._order):
             here = place == self._at
             mark = self._signs.cursor if here else " "
             box = "[x]" if column.id in self._shown else "[ ]"
             told = Order(column.id).label if place else "always there"
-            head = f"{mark} {box} {column.title:<{_TITLE}}"
-            told = fit(f"sorts {told}" if place else told, max(self._room - len(head), 1))
+            head = f"{mark} {box} {fit(column.title, min(_TITLE, self._room - 7))}"
+            room = self._room - len(head)
+            told = fit(f"sorts {told}" if place else told, room) if room >= _LEAST_TOLD else ""
             yield (Piece(head, Tone.HEAD if here else Tone.NORMAL), Piece(told, Tone.DIM))
         yield EMPTY
         yield (Piece("space shows or hides, left and right move it, d is as usual", Tone.DIM),)
+
+    @property
+    def _head(self) -> tuple[Line, ...]:
+        """What stands above the columns, where there is room for it."""
+        return () if self.is_bare else _HEAD
+
+    def is_chosen(self, line: Line) -> bool:
+        """Return whether it has the cursor."""
+        return line[0].text.startswith(self._signs.cursor)
 
     def answers(self) -> Sequence[tuple[str, str]]:
         """Take them, or leave all as it is."""
@@ -89,10 +100,9 @@ class ColumnsDialog(Dialog[tuple[Column, ...]]):
 
     def on_click(self, event: events.Click) -> None:
         """Show or hide the column that was clicked."""
-        region = self._text.content_region
-        above = sum(len(hanging(line, self._room)) for line in _HEAD)
-        place = event.screen_y - region.y - above + self._text.scroll_offset.y
-        if region.contains(event.screen_x, event.screen_y) and 1 <= place < len(self._order):
+        line = self.line_at(event)
+        place = (line or 0) - sum(len(hanging(each, self._room)) for each in self._head)
+        if 1 <= place < len(self._order):
             self._at = place
             self.action_show_column()
 

@@ -14,7 +14,7 @@ from tui.console.dialogs.field import ChoiceField, Field, MarkField, TextField
 from tui.console.dialogs.vm_text import LABEL
 from tui.shared.fit import safe
 from tui.shared.glyphs import Signs
-from tui.shared.tone import Line, Piece, Tone, hanging
+from tui.shared.tone import Line, Piece, Tone
 
 Result = TypeVar("Result")
 _LEAST = 12
@@ -93,12 +93,16 @@ class Form(Dialog[Result]):
             text = f"…{text[-room:]}"
         return f"{text}{'_' if here else ''}"
 
+    def is_chosen(self, line: Line) -> bool:
+        """Return whether it has the cursor."""
+        return line[0].text.startswith(self.signs.cursor)
+
     # -- what is changed ---------------------------------------------------------------------
 
     def action_field(self, direction: int) -> None:
         """Go to another field."""
         self.at = (self.at + direction) % len(self.fields())
-        self._follow()
+        self.update_text()
 
     def action_change(self, direction: int) -> None:
         """Choose something else."""
@@ -151,13 +155,4 @@ class Form(Dialog[Result]):
 
     def _changed(self, field: Field) -> None:
         self.changed(field)
-        self._follow()
-
-    def _follow(self) -> None:
-        """Show the text as it is now, and the field that has the keys in it."""
         self.update_text()
-        lines = [each for line in self.lines() for each in hanging(line, self._room)]
-        found = [y for y, line in enumerate(lines) if line[0].text.startswith(self.signs.cursor)]
-        top, height = self._text.scroll_offset.y, self._most_lines
-        if found and not top <= found[0] < top + height - 1:
-            self._text.scroll_to(y=max(found[0] - height // 2, 0), animate=False)

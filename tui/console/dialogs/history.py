@@ -31,6 +31,8 @@ from tui.shared.tone import Line, Piece, Tone, hanging
 _LOOK_S = 0.1
 _WORD_WIDTH = 13
 _TOOK_WIDTH = 8
+_DRAWN = 45  # cells that a window with its picture takes
+_TO_THE_MINUTE = 11
 _LEAST_ROWS = 3
 _DETAIL = 9  # lines for the chosen one
 
@@ -148,6 +150,10 @@ class HistoryDialog(Dialog[None]):
         asked = row.times["asked"]
         when = f"{datetime.fromisoformat(asked.at):%m-%d %H:%M:%S}" if asked else ""
         word = word_of(row, self._signs)
+        if self._room < _DRAWN:
+            end = word._replace(text=fit(word.text, self._room - _TO_THE_MINUTE - 3))
+            text = f"{mark} {when[:_TO_THE_MINUTE]:<{_TO_THE_MINUTE}} "
+            return (Piece(text, Tone.HEAD if chosen else Tone.DIM), end)
         head = (
             Piece(f"{mark} {when:<14}  ", Tone.HEAD if chosen else Tone.DIM),
             word._replace(text=fit(word.text, _WORD_WIDTH)),
@@ -186,6 +192,10 @@ class HistoryDialog(Dialog[None]):
             yield (Piece(safe(more, 300), Tone.WARN),)
         if isinstance(reason, str) and row.kind is not WindowKind.OTHERS:
             yield (Piece(safe(reason, 300)),)
+
+    def is_chosen(self, line: Line) -> bool:
+        """Return whether it has the cursor."""
+        return line[0].text.startswith(self._signs.cursor)
 
     # -- what can be answered ----------------------------------------------------------------
 

@@ -18,7 +18,6 @@ from tui.shared.tone import Line, Piece, Tone
 
 _KEYS, _NAME, SHORT_NAME = 9, 26, 20  # cells
 _ROOMY = 80
-_HEAD = 2  # lines above the commands
 _TOLD = 3  # lines of what the chosen command does
 _LONGEST = 200
 _STEPS = {"up": -1, "down": 1, "ctrl+p": -1, "ctrl+n": 1, "shift+tab": -1, "tab": 1}
@@ -62,7 +61,7 @@ class PaletteDialog(Dialog[Command]):
         top = self._top
         text = safe(self._typed, _LONGEST)
         yield (Piece(": ", Tone.WARN), Piece(f"{text[-(self._room - 4) :]}_", Tone.HEAD))
-        yield EMPTY
+        yield from [EMPTY] * self._apart
         shown = self._found[top : top + room]
         for place, command in enumerate(shown, top):
             yield self._line(command, here=place == self._at)
@@ -71,13 +70,23 @@ class PaletteDialog(Dialog[Command]):
             yield (Piece(f"  nothing is called so{f': {hint}' if hint else ''}", Tone.WARN),)
         for _ in range(room - max(len(shown), 1)):
             yield EMPTY
-        yield EMPTY
+        yield from [EMPTY] * self._apart
         yield from self._told()
+
+    def is_chosen(self, line: Line) -> bool:
+        """Return whether it has the cursor."""
+        return line[0].text.startswith(self._signs.cursor)
+
+    @property
+    def _apart(self) -> int:
+        """So many empty lines stand above the commands, and below them."""
+        return 0 if self.is_bare else 1
 
     @property
     def _rows(self) -> int:
         """How many commands are seen."""
-        return max(self._most_lines - _TOLD - 3, 1)
+        head = 1 + self._apart  # what is typed
+        return max(self._most_lines - self._above - head - self._apart - _TOLD, 1)
 
     @property
     def _top(self) -> int:
@@ -86,9 +95,10 @@ class PaletteDialog(Dialog[Command]):
 
     def _line(self, command: Command, *, here: bool) -> Line:
         mark = self._signs.cursor if here else " "
-        head = f"{mark} {fit(command.name, _NAME if self._room >= _ROOMY else SHORT_NAME)} "
-        keys = f"{fit(command.keys, _KEYS)} "
-        room = max(self._room - cell_len(head) - cell_len(keys), 1)
+        width = _NAME if self._room >= _ROOMY else min(SHORT_NAME, self._room - 3)
+        head = f"{mark} {fit(command.name, width)} "
+        keys = fit(f"{fit(command.keys, _KEYS)} ", min(_KEYS + 1, self._room - cell_len(head)))
+        room = self._room - cell_len(head) - cell_len(keys)
         if command.why_not is not None:
             told = Piece(fit(f"not now: {safe(command.why_not, 300)}", room), Tone.DIM)
         else:
@@ -147,10 +157,10 @@ class PaletteDialog(Dialog[Command]):
 
     def on_click(self, event: events.Click) -> None:
         """Choose the command that was clicked; the chosen one is done."""
-        region = self._text.content_region
-        if not region.contains(event.screen_x, event.screen_y):
+        line = self.line_at(event)
+        if line is None:
             return
-        row = event.screen_y - region.y + self._text.scroll_offset.y - _HEAD
+        row = line - 1 - self._apart
         place = self._top + row  # by where it stands: several commands may have one name
         if not 0 <= row < self._rows or place >= len(self._found):
             return

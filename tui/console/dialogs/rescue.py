@@ -25,6 +25,7 @@ from tui.shared.tone import Line, Piece, Tone
 _LOOK_S = 0.1
 _NO = ("no", "Leave it (Esc)")
 _TITLE_WIDTH = 20
+_LADDER = 41  # cells that a rung between its rails takes, with a word about it
 MOST_KEYS = 9
 
 
@@ -153,6 +154,8 @@ class RescueDialog(Dialog[Step]):
         self, place: int, offer: Offer, turn: Offer | None, found: Mapping[RungKey, Finding]
     ) -> Line:
         """Return a rung between the rails; the one whose turn it is is thick, and lit."""
+        if self._room < _LADDER:
+            return self._short_line(place, offer)
         chosen, its_turn = place == self._chosen, offer is turn
         mark = self._signs.cursor if chosen else " "
         rail, thick, thin = ("|", "=", "-") if self._signs.ascii else ("║", "═", "─")
@@ -172,6 +175,20 @@ class RescueDialog(Dialog[Step]):
         word, tone = self._now(offer, found, its_turn=its_turn)
         used = sum(cell_len(piece.text) for piece in head)
         return (*head, Piece(fit(word, max(self._room - used, 10)).rstrip(), tone))
+
+    def _short_line(self, place: int, offer: Offer) -> Line:
+        """Return a rung where there is no room for a ladder; the chosen one is told below."""
+        chosen = place == self._chosen
+        tone = Tone.NORMAL if offer.possible else Tone.DIM
+        danger = "!" * DANGER[offer.step.rung]
+        return (
+            Piece(f"{self._signs.cursor if chosen else ' '} ", Tone.HEAD),
+            Piece(
+                fit(f"{place + 1} {safe(offer.title, 24)}", self._room - 6),
+                Tone.HEAD if chosen else tone,
+            ),
+            Piece(f" {danger}", Tone.BAD if danger == "!!!" else Tone.WARN),
+        )
 
     def _now(
         self, offer: Offer, found: Mapping[RungKey, Finding], *, its_turn: bool
@@ -205,6 +222,10 @@ class RescueDialog(Dialog[Step]):
         yield labelled("does", safe(offer.does, 600))
         if offer.step.rung is Rung.RESET:
             yield labelled("then", "asks for the VM's name to be typed", Tone.DIM)
+
+    def is_chosen(self, line: Line) -> bool:
+        """Return whether it has the cursor."""
+        return line[0].text.startswith(self._signs.cursor)
 
     # -- what can be answered ----------------------------------------------------------------
 

@@ -55,6 +55,10 @@ class SaveDialog(TypedTextDialog):
         elif self._problem is not None:
             yield labelled("not", self._problem, Tone.BAD)
 
+    def is_chosen(self, line: Line) -> bool:
+        """Return whether it is typed at."""
+        return line[-1].text.endswith("_")
+
     def answers(self) -> Sequence[tuple[str, str]]:
         """Write it, or don't."""
         return (("yes", "Save (Enter)"), _NO)

@@ -47,6 +47,10 @@ class NameDialog(TypedTextDialog):
         tone = Tone.GOOD if self._is_it else Tone.HEAD
         yield (Piece("  Type its name: "), Piece(f"{safe(self.typed)}_", tone))
 
+    def is_chosen(self, line: Line) -> bool:
+        """Return whether it is typed at."""
+        return line[-1].text.endswith("_")
+
     @property
     def _is_it(self) -> bool:
         return self.typed == self.target.vm.name
