@@ -89,6 +89,7 @@ class Display:
         # Made when they are wanted: a start is sooner without.
         self._banner: Banner | None = None
         self._handover: HandoverLines | None = None
+        self._told: Handover | None = None
         self._notices = notices
         self.filter_line = filter_line
         self.enlarged = False  # the pane
@@ -134,8 +135,7 @@ class Display:
         self._update_pinned()
         self.status.update_line()
         self._notices.update_line(self._clock.wall())
-        if self._handover is not None and self._handover.is_old(self._clock.monotonic()):
-            self.hide_handover()
+        self._update_handover()
         self._tell_problems()
         if self._teller is not None:
             for notice in self._teller.second(self._fleet.states()):
@@ -233,7 +233,29 @@ class Display:
             self._handover = made(self._pane.signs)
             self._pane.screen.mount(self._handover, before=self.table)
         self._handover.show(text, level, self._clock.monotonic())
+        self._told = found
         self.share_height()
+
+    def _update_handover(self) -> None:
+        """Take the handover away once it is old, and out of it what is over by now."""
+        if self._handover is None or not self._handover.is_there:
+            return
+        if self._handover.is_old(self._clock.monotonic()):
+            self.hide_handover()
+            return
+        before, at = self._told, self._clock.wall()
+        assert before is not None
+        self._told = load("tui.console.model.handover_now", "handover_now")(
+            before, self._fleet.states()
+        )
+        if self._told is before:
+            return
+        if not self._told.held and not self._told.windows:
+            self.hide_handover()
+        else:
+            told = load("tui.shared.handover_text", "handover_told")
+            self._handover.tell(*told(self._told, at))
+            self.share_height()
 
     def hide_handover(self) -> bool:
         """Take the handover away; return whether it was there."""

@@ -85,7 +85,9 @@ def _word(row: WindowRow) -> str:
     over = row.state is WindowState.CLOSED and outcome.get("outcome") == "verified"
     if over and outcome.get("certified") is True:
         return "certified"
-    return "left by a process that died" if row.state is WindowState.LEFT else outcome_word(row)
+    if row.state is WindowState.LEFT:
+        return "left by a process that died"
+    return "over by now" if row.state is WindowState.CLOSED and not outcome else outcome_word(row)
 
 
 def _named(rows: Sequence[WindowRow]) -> str:

@@ -49,9 +49,19 @@ class HandoverLines(Toned):
             level: how much it matters.
             now: seconds of the monotonic clock.
         """
-        self._text, self._level, self._gone_at = safe(text, LONGEST), level, now + STAYS_S
+        self._gone_at = now + STAYS_S
         self.add_class("-there")
+        self.tell(text, level)
+
+    def tell(self, text: str, level: Level) -> None:
+        """Show another text in its place, for as long as it stays anyway."""
+        self._text, self._level = safe(text, LONGEST), level
         self.on_resize()
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it is shown."""
+        return self.has_class("-there")
 
     def hide(self) -> bool:
         """Take it away; return whether it was there."""
