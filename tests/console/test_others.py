@@ -14,7 +14,7 @@ from agentclient.model.states import AgentState, Cause, FreezeState, KnownBy, Le
 from agentclient.model.vm import AgentChannel, Vm, VmId
 from tests.console.console_session import LARGE, SMALL, console_session, qemu
 from tests.console.fakes import StillClock
-from tests.console.fleets import fleet_of, lost, put
+from tests.console.fleets import fleet_of, lost, put, thawed
 from tui.console.dialogs.vm_text import to_thaw
 from tui.console.model.filter import Filter
 from tui.console.model.notices import Notice, notice_of_change
@@ -248,6 +248,33 @@ async def test_nothing_in_header_and_pinned_line_is_cut_within_a_word(still: Sti
         header = " 14 VMs ❆0 frozen ◐1 ✗1 others-lost ◔3 ▲1 foreign ▲1 silent ✗1 lost"
         assert session.lines[0].startswith(f"{header} ")
         assert session.lines[1].rstrip().endswith("(pid 4711)")  # no cut "4 more"
+
+
+def of_others(still: StillClock, seconds: float, state: OthersState) -> dict[str, object]:
+    others = Others(state, still.wall() - timedelta(seconds=seconds), VZDUMP)
+    busy = AgentHealth(AgentState.BUSY, KnownBy.CLIENT, seen_at=still.wall())
+    return {"others": others, "agent": busy, "freeze": FreezeInfo()}
+
+
+async def test_what_others_have_pending_is_not_counted_as_frozen(still: StillClock) -> None:
+    fleet = fleet_of(["a", "b", "c", "d", "e"], still)
+    frozen = FreezeInfo(FreezeState.FROZEN, still.wall() - timedelta(seconds=99), foreign=True)
+    put(fleet, qemu("a"), freeze=frozen)
+    put(fleet, qemu("b"), **of_others(still, 30, OthersState.PENDING))
+    async with console_session(fleet, still, size=(120, 30)) as session:
+        assert "frozen longest: a, for ≥1:39, foreign · 1 pending" in session.lines[1]
+        put(fleet, qemu("c"), freeze=frozen)
+        put(fleet, qemu("d"), **of_others(still, 20, OthersState.LOST))
+        await session.settle(1)
+        assert "foreign · 1 more frozen, 1 pending, 1 lost" in session.lines[1]
+        for name in "ac":
+            put(fleet, qemu(name), freeze=thawed(still))
+        await session.settle(1)
+        assert session.lines[1].split(" · ")[-1].startswith("1 lost")
+        assert "pending longest: b" in session.lines[1]
+        put(fleet, qemu("d"), **of_others(still, 20, OthersState.PENDING))
+        await session.settle(1)
+        assert session.lines[1].split(" · ")[-1].startswith("1 more ")
 
 
 def test_the_clock_is_never_glued_to_what_stands_before_it(still: StillClock) -> None:

@@ -19,6 +19,12 @@ def may_be_frozen(state: VmState) -> bool:
     return held or state.freeze.state is FreezeState.FROZEN or of_others(state) is not None
 
 
+def frozen_word(state: VmState) -> str:
+    """Return what a VM that may be frozen counts as: *frozen*, or what others have of it."""
+    others = others_freeze(state)
+    return others.value.removeprefix("others-") if others in _MAY_FREEZE else "frozen"
+
+
 def of_others(state: VmState) -> Others | None:
     """Return what others have pending in a guest, or have lost; None if they have not."""
     return state.others if others_freeze(state) in _MAY_FREEZE else None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from agentclient.model.snapshot import VmState
 from agentclient.model.vm import VmId
 from tui.shared.clocks import Moment
-from tui.shared.frozen_for import frozen_for, may_be_frozen
+from tui.shared.frozen_for import frozen_for, frozen_word, may_be_frozen
 
 
 class LongestFrozen:
@@ -13,21 +15,29 @@ class LongestFrozen:
 
     def __init__(self) -> None:
         self._frozen: dict[VmId, VmState] = {}
+        self._words: Counter[str] = Counter()
         self._found: VmId | None = None
         self._stale = False
 
     def put(self, state: VmState) -> None:
         """Take over what a VM is now."""
+        self.drop(state.id)
         if may_be_frozen(state):
             self._frozen[state.id] = state
+            self._words[frozen_word(state)] += 1
             self._stale = True
-        else:
-            self.drop(state.id)
 
     def drop(self, vm_id: VmId) -> None:
         """Count a VM no more."""
-        if self._frozen.pop(vm_id, None) is not None:
+        state = self._frozen.pop(vm_id, None)
+        if state is not None:
+            self._words[frozen_word(state)] -= 1
             self._stale = True
+
+    @property
+    def words(self) -> Counter[str]:
+        """How many are frozen, and in how many others have something pending, or have lost it."""
+        return +self._words
 
     def __len__(self) -> int:
         return len(self._frozen)

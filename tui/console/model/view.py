@@ -8,6 +8,7 @@ fleet in which everything is being frozen they change in thousands of rows that 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 
@@ -134,8 +135,13 @@ class FleetView:
 
     @property
     def frozen(self) -> int:
-        """The number of VMs that are frozen now, whoever froze them."""
+        """The number of VMs that may be frozen now, whoever is at work on them."""
         return len(self._longest)
+
+    @property
+    def frozen_words(self) -> Counter[str]:
+        """How many of them are *frozen*; in how many others have a command *pending*, or *lost*."""
+        return self._longest.words
 
     @property
     def waits(self) -> bool:

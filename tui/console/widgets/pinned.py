@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 
 from rich.cells import cell_len
@@ -18,7 +19,7 @@ from tui.console.widgets.table.cells import Paint
 from tui.console.widgets.toned import Toned
 from tui.shared.clocks import Clock
 from tui.shared.fit import fit, fit_middle, safe
-from tui.shared.frozen_for import frozen_for, of_others
+from tui.shared.frozen_for import frozen_for, frozen_word
 from tui.shared.glyphs import FOREIGN, Signs
 from tui.shared.key_hints import key
 from tui.shared.tone import Line, Piece, Tone
@@ -93,7 +94,6 @@ class PinnedLine(Toned):
     def _pieces(self, state: VmState, paint: Paint) -> Line:
         look = cells.freeze_look(state)
         clock = cells.held(state, paint)
-        further = self._view.frozen - 1
         who = look.word
         locked = f" {self._signs.dot} locked: {safe(state.vm.locked_by or '', 40)}"
         if state.held_by is not None:
@@ -103,15 +103,15 @@ class PinnedLine(Toned):
         elif (others := doer(state)) is not None and others.by is not None:
             foreign = f"{look.word}, " if look is FOREIGN else ""
             who, locked = f"{foreign}by {safe(str(others.by), 60)}", ""
-        frozen = "frozen" if of_others(state) is None else look.word.removeprefix("others-")
-        more = f" {self._signs.dot} {further} more"
+        frozen = frozen_word(state)
+        more = more_words(self._view.frozen_words - Counter([frozen]), frozen)
         return (
             Piece(f" {self._signs.of(look)} {frozen} longest: ", look.tone),
             Piece(fit_middle(safe(state.vm.name), _MOST_NAME), Tone.HEAD),
             Piece(f", for {clock.text}, ", clock.tone),
             Piece(who, look.tone),
             Piece(locked if state.vm.locked_by else "", Tone.DIM),
-            Piece(more if further else "", Tone.DIM),
+            Piece(f" {self._signs.dot} {more}" if more else "", Tone.DIM),
         )
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - it has one line
@@ -128,6 +128,19 @@ class PinnedLine(Toned):
     def on_click(self) -> None:
         """Ask to go there."""
         self.post_message(self.Wanted())
+
+
+def more_words(further: Counter[str], word: str) -> str:
+    """Return how many further VMs there are, by their words where not all have the same one.
+
+    Args:
+        further: how many have each word.
+        word: that of the VM which is named.
+    """
+    if set(further) <= {word}:
+        return f"{further[word]} more" if further else ""
+    first = [f"{further[word]} more {word}"] if word in further else []
+    return ", ".join([*first, *(f"{n} {one}" for one, n in further.items() if one != word)])
 
 
 def fitted(line: Line, width: int) -> list[Piece]:
