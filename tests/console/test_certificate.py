@@ -174,6 +174,18 @@ async def test_it_is_saved_as_a_new_file(still: StillClock, tmp_path: Path, endi
     assert path.stat().st_mode & 0o077 == 0
 
 
+async def test_not_from_a_browser(
+    still: StillClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TEXTUAL_DRIVER", "textual.drivers.web_driver:WebDriver")
+    monkeypatch.chdir(tmp_path)
+    operations = knowing(past_of_web1())
+    async with console_session(fleet_of(["web1"], still), still, operations=operations) as session:
+        await session.press("H", "enter", "w")
+        assert "no page of a browser writes a file on this host" in session.flat
+    assert not list(tmp_path.iterdir())
+
+
 async def test_never_over_an_existing_one(still: StillClock, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("mine")

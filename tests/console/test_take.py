@@ -22,6 +22,7 @@ from tests.console.fakes import FakeOperations, StillClock
 from tests.console.fleets import HOSTILE_NAMES, fleet_of, lost, put, state_of
 from tests.console.guest_report import REPORT, past
 from tests.console.test_pages import written_by
+from tui.console.dialogs.save import SaveDialog
 from tui.console.model.incident_report import (
     MOST_LINES,
     Incident,
@@ -281,3 +282,20 @@ def test_a_long_log_says_how_much_is_left_out(still: StillClock) -> None:
     report = incident_report(Incident(state, log, Moment(0.0, AT), "host"))
     assert "The oldest 15 lines are left out." in report
     assert report.count("| info |") == MOST_LINES
+
+
+@pytest.mark.parametrize("key", ["4", "5", "6"])
+async def test_a_page_of_a_browser_writes_no_file(
+    still: StillClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """Whoever has its address would make files of root's, of any name."""
+    monkeypatch.setenv("TEXTUAL_DRIVER", "textual.drivers.web_driver:WebDriver")
+    async with console_session(in_trouble(still), still, size=LARGE, read_only=True) as session:
+        await session.press("w", key)
+        await session.until(lambda: session.dialog == "")
+        assert "no page of a browser writes a file on this host" in session.flat
+        dialog = SaveDialog("Save", tmp_path / "x", lambda _: "x", "")  # whoever else opens one
+        await session.app.push_screen(dialog)
+        await session.press("enter")
+        await session.until(lambda: "no page of a browser" in session.flat)
+    assert not list(tmp_path.iterdir())

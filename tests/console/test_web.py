@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import re
 import subprocess
 import sys
@@ -20,6 +22,8 @@ from tui.main import run
 
 pytest.importorskip("textual_serve", reason="make .venv/.dev installs it")
 
+import aiohttp
+import pyte
 from aiohttp import WSMsgType, WSServerHandshakeError
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -206,6 +210,45 @@ def test_a_port_that_is_taken_is_one_sentence(capsys: pytest.CaptureFixture[str]
         assert run(["web", "--port", port]) == 1
     said = capsys.readouterr().err
     assert f"nothing can listen on 127.0.0.1, port {port}: Address already in use" in said
+
+
+@pytest.mark.parametrize("arguments", [[], ["--allow-changes"]])
+async def test_a_page_that_looks_only_leaves_nothing_on_this_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    """No file of any name, no view, and no handover: these are the operator's."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    kept = tmp_path / "state/frostwatch/console.json"
+    with served("--drill", "4", *arguments) as (url, _):
+        screen = pyte.Screen(80, 24)
+        drawn = pyte.ByteStream(screen)
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(f"{url}ws?width=80&height=24") as page,
+        ):
+
+            async def shows(words: str) -> None:
+                async with asyncio.timeout(PATIENT_S):
+                    while words not in "".join(screen.display):
+                        message = await page.receive()
+                        if message.type is WSMsgType.BINARY:
+                            drawn.feed(message.data)
+
+            async def press(*keys: str) -> None:
+                for key in keys:
+                    await page.send_str(json.dumps(["stdin", key]))
+
+            await shows("4 VMs")
+            await press("s")
+            await shows("sorted by name")
+            await press("w")
+            await shows("Take away")
+            await press("5")
+            await shows("no page of a browser writes a file")
+            if arguments:  # whoever may change something is an operator
+                await until(kept.exists, "the view is kept")
+    assert not list(Path.cwd().glob("incident-*"))
+    assert kept.exists() == bool(arguments)
 
 
 needs_chromium = pytest.mark.skipif(program() is None, reason="apt-get install chromium")

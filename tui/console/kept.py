@@ -152,10 +152,12 @@ class Keeper:
 
     Args:
         path: the file; None for the usual one, and for none where nobody knows where that is.
+        writes: what changes is kept; otherwise what was kept is only read.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, writes: bool = True) -> None:
         self._path = path
+        self._writes = writes
         self._values: Values = {}
         self._changes: dict[str, Any] = {}
         self._lock = threading.Lock()
@@ -183,6 +185,8 @@ class Keeper:
 
     def keep(self, changes: Values) -> None:
         """Keep some values, soon."""
+        if not self._writes:
+            return
         self._changes.update(changes)
         if self._changes and (self._writing is None or not self._writing.is_alive()):
             taken, self._changes = self._changes, {}

@@ -73,7 +73,10 @@ def run(
     Returns:
         0, or 1 if a guest may still be frozen or the console failed.
     """
-    keeper = Keeper()
+    # Whoever has a page's address, and may only look, is not the operator: what they do there is in
+    # no way of the operator's next console.
+    only_looks = read_only and is_in_browser()
+    keeper = Keeper(writes=not only_looks)
     app = (make_app or FrostwatchApp)(
         fleet,
         operations,
@@ -90,7 +93,7 @@ def run(
         journal=journal,
         keeper=keeper,
         memory=memory,
-        handover=handover,
+        handover=None if only_looks else handover,
         journal_options=journal_options,
     )
 

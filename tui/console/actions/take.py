@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from agentclient.journal.history import VmHistory
 from agentclient.late import load
@@ -18,7 +19,7 @@ from agentclient.model.snapshot import VmState
 from agentclient.model.states import Level
 from tui.console.actions.context import ActionContext
 from tui.console.clipboard import clipboard_sequence
-from tui.console.dialogs.save import SaveDialog
+from tui.console.dialogs.save import SaveDialog, why_no_file
 from tui.console.dialogs.take import Take, TakeDialog
 from tui.console.model.explained import explained
 from tui.console.model.incident_report import (
@@ -35,6 +36,7 @@ from tui.shared.verdict import verdict_of
 
 # How long a report waits for the journal, in the thread that writes it.
 JOURNAL_S = 5.0
+FILES: Final = frozenset({Take.SAVE_LOG, Take.REPORT, Take.PICTURE})
 
 Say = Callable[[Level, str], None]
 
@@ -78,6 +80,10 @@ class TakePrompt:
 
     def _take(self, take: Take, state: VmState, report: GuestReport | None) -> None:
         log = self._context.fleet.log_since(state.id)
+        why_not = why_no_file() if take in FILES else None
+        if why_not is not None:
+            self._say(Level.WARNING, why_not)
+            return
         match take:
             case Take.OUTCOME:
                 self._copy("What came out", outcome_text(state) or "")

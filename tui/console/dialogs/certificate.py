@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from agentclient.journal.window_row import WindowRow
 from agentclient.model.timeline import Usual
 from tui.console.dialogs.base import Dialog
-from tui.console.dialogs.save import SaveDialog
+from tui.console.dialogs.save import SaveDialog, why_no_file
 from tui.console.dialogs.vm_text import EMPTY
 from tui.console.model.certificate import (
     LABEL,
@@ -60,6 +60,7 @@ class CertificateDialog(Dialog[None]):
         self._page = Page(row, members, usual, clock.wall())
         self._signs = signs
         self._saved: str | None = None
+        self._problem: str | None = None
         word = "Certificate" if is_certified(row) else "Record"
         super().__init__(f"{word}: {safe(row.vm, 60)}")
         self.set_class(not is_certified(row), "-danger")
@@ -68,6 +69,8 @@ class CertificateDialog(Dialog[None]):
         """Return the headline, and the page below it."""
         if self._saved is not None:
             yield (Piece(f"saved as {safe(self._saved, 400)}", Tone.GOOD),)
+        if self._problem is not None:
+            yield (Piece(self._problem, Tone.WARN),)
         yield (headline(self._page, self._signs),)
         yield EMPTY
         for entry in entries(self._page, self._room - LABEL, self._signs):
@@ -91,6 +94,10 @@ class CertificateDialog(Dialog[None]):
     def action_save(self) -> None:
         """Ask for a file's name, and write it."""
         page = self._page
+        self._problem = why_no_file()
+        if self._problem is not None:
+            self.update_text()
+            return
 
         def text(path: Path) -> str:
             return as_json(page) if path.suffix.lower() == ".json" else as_text(page)

@@ -15,10 +15,22 @@ from tui.console.dialogs.typed_text import TypedTextDialog
 from tui.console.dialogs.vm_text import EMPTY, labelled
 from tui.shared.fit import safe
 from tui.shared.new_file import write_new
+from tui.shared.terminal_features import is_in_browser
 from tui.shared.tone import Line, Piece, Tone
 
 _LOOK_S = 0.1
+IN_BROWSER = (
+    "no page of a browser writes a file on this host: copy the text, or save it in a terminal"
+)
 _NO = ("no", "Leave it (Esc)")
+
+
+def why_no_file() -> str | None:
+    """Return why no file can be written from here at all; None if one can.
+
+    Whoever has a page's address may look. Any file that they made, of any name, would be ours.
+    """
+    return IN_BROWSER if is_in_browser() else None
 
 
 class SaveDialog(TypedTextDialog):
@@ -72,6 +84,10 @@ class SaveDialog(TypedTextDialog):
 
     def _begin(self, typed: str) -> None:
         """Write in a thread of its own; it ends with the process, whatever the disk does."""
+        self._problem = why_no_file()
+        if self._problem is not None:
+            self.update_text()
+            return
         done: Future[str | None] = Future()
 
         def write() -> None:
