@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import subprocess
 from datetime import UTC, datetime
@@ -12,10 +13,12 @@ from xml.etree import ElementTree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from agentclient.fleet.store import Fleet
 from agentclient.model.snapshot import LogLine
 from agentclient.model.states import Cause, Level
+from agentclient.model.text import printable
 from agentclient.model.vm import VmId
 from tests.console.console_session import LARGE, SMALL, ConsoleSession, console_session, qemu
 from tests.console.fakes import FakeOperations, StillClock
@@ -26,6 +29,7 @@ from tui.console.dialogs.save import SaveDialog
 from tui.console.model.incident_report import (
     MOST_LINES,
     Incident,
+    _timeline,
     code,
     file_name,
     incident_report,
@@ -252,12 +256,41 @@ def test_a_name_of_a_file_is_harmless(name: str) -> None:
     assert "/" not in found
 
 
-@given(st.text())
-def test_what_stands_in_code_stays_there(text: str) -> None:
+LETTERS = st.text(st.sampled_from("ab`|\\' \n$é<[")) | st.text()
+
+
+@given(LETTERS)
+def test_what_stands_in_code_stays_there_with_all_of_its_letters(text: str) -> None:
+    """A command that is pasted out of a report names the VM, and runs nothing else."""
+    shown = printable(text, 2000) or " "
     found = code(text)
-    assert found[0] == found[-1] == "`"
-    assert "`" not in found[1:-1]
     assert len(found.splitlines()) == 1
+    assert in_code(found) == [shown]
+    for line in log_rows(text):
+        assert in_code(f"| a | b | c | d |\n|---|---|---|---|\n{line}\n") == [
+            shown.replace("\\|", "\\¦")  # which a table can't have
+        ]
+
+
+def log_rows(text: str) -> list[str]:
+    """Return the rows of a report's timeline that has a log of one line."""
+    return list(_timeline((LogLine(1, AT, Level.INFO, text),)))[4:-1]
+
+
+def in_code(markdown: str) -> list[str]:
+    """Return what stands in code, as Markdown has it."""
+    parsed = MarkdownIt("commonmark").enable("table").parse(markdown)
+    inside = [child for token in parsed for child in token.children or ()]
+    return [child.content for child in inside if child.type == "code_inline"]
+
+
+def test_a_name_with_backticks_is_quoted_in_the_command_of_a_report(still: StillClock) -> None:
+    name = "a`;touch x;`"
+    fleet = in_trouble(still, name)
+    put(fleet, qemu(name), last=lost()._replace(next=f"then: frostwatch freeze 'qemu:{name}'"))
+    state = state_of(fleet, name)
+    report = incident_report(Incident(state, (), Moment(0.0, AT), "host"))
+    assert f"- Next: ``then: frostwatch freeze 'qemu:{name}'``" in report.splitlines()
 
 
 def test_a_hostile_guest_writes_no_heading_and_no_table(still: StillClock) -> None:
@@ -272,7 +305,7 @@ def test_a_hostile_guest_writes_no_heading_and_no_table(still: StillClock) -> No
         assert not line.startswith("# Owned")
         assert line.count("`") % 2 == 0 or line == "```"
         if line.startswith("|") and "Owned" in line:
-            assert line.count("|") == 5
+            assert len(re.findall(r"(?<!\\)\|", line)) == 5
 
 
 def test_a_long_log_says_how_much_is_left_out(still: StillClock) -> None:

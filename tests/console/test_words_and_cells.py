@@ -212,6 +212,13 @@ def test_ascii_has_the_same_width() -> None:
         assert cell_len(to_ascii(text)) == cell_len(text)
 
 
+@given(st.characters(exclude_categories=["Cs"]))
+def test_no_letter_of_a_name_ends_a_word_in_quotes(letter: str) -> None:
+    """Commands that are to be pasted are drawn through this as well."""
+    assert letter == "'" or "'" not in to_ascii(letter)
+    assert "'" not in to_ascii("’‘‚‛′＇ʼ´")
+
+
 # -- columns ------------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from rich.segment import Segment
 from textual.color import Color
 from textual.filter import LineFilter
 
+# No quote that ends a word of a shell: the name of a VM in a command that is pasted may have one.
 _SAME_MEANING = {
     "…": "~",
     "–": "-",
@@ -30,7 +31,6 @@ _SAME_MEANING = {
     "≥": ">",
     "“": '"',
     "”": '"',
-    "’": "'",
 }
 
 

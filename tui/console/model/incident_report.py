@@ -6,6 +6,7 @@ heading nor a link.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import NamedTuple
@@ -95,14 +96,24 @@ def file_name(vm_id: VmId, what: str, at: datetime, ending: str) -> str:
 
 
 def code(text: str) -> str:
-    """Return a text in code, on one line."""
-    plain = printable(text, _TEXT).replace("`", "'")
-    return f"`{plain or ' '}`"
+    """Return a text in code, on one line, with all of its letters: it may be a shell's command."""
+    plain = printable(text, _TEXT) or " "
+    fence = "`" * (_longest_run(plain) + 1)
+    # Markdown takes one blank away at either end, if there is one at both.
+    ends = {plain[0], plain[-1]}
+    pad = " " if "`" in ends or (ends == {" "} and plain.strip()) else ""
+    return f"{fence}{pad}{plain}{pad}{fence}"
+
+
+def _longest_run(text: str) -> int:
+    """Return how many backticks stand in a row in a text, at the most."""
+    return max(map(len, re.findall("`+", text)), default=0)
 
 
 def _cell(text: str) -> str:
     """Return a text in code, as it may stand in a table."""
-    return code(text.replace("|", "¦"))
+    # In a table a backslash before it is no part of the code; behind another one it would be.
+    return code(text.replace("\\|", "\\¦")).replace("|", "\\|")
 
 
 def _in_short(state: VmState) -> Iterator[str]:
@@ -182,8 +193,6 @@ def _past(past: VmHistory) -> Iterator[Line]:
 
 def _block(lines: Iterable[Line]) -> Iterator[str]:
     """Yield lines as they are, in code."""
-    yield "```"
-    for line in lines:
-        text = "".join(piece.text for piece in line).rstrip()
-        yield text.replace("```", "'''")
-    yield "```"
+    texts = ["".join(piece.text for piece in line).rstrip() for line in lines]
+    fence = "`" * max(3, *(_longest_run(text) + 1 for text in texts), 0)
+    yield from (fence, *texts, fence)
