@@ -178,6 +178,10 @@ def test_textual_writes_each_update_through_one_method() -> None:
     assert list(inspect.signature(App._display).parameters) == ["self", "screen", "renderable"]
 
 
+def test_textual_hands_an_error_that_nobody_catches_to_one_method() -> None:
+    assert list(inspect.signature(App._handle_exception).parameters) == ["self", "error"]
+
+
 @pytest.mark.parametrize("name", UPDATE_ATTRIBUTES)
 def test_an_update_of_a_part_of_the_screen_says_what_has_changed(name: str) -> None:
     assert hasattr(ChopsUpdate([], [], []), name)

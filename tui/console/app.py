@@ -20,7 +20,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from agentclient.fleet.store import Fleet
-from agentclient.late import load
+from agentclient.late import load, load_module
 from agentclient.model.errors import NO_THREAD
 from agentclient.model.place import NO_PLACE, Place
 from agentclient.model.request import Schedule
@@ -60,6 +60,17 @@ DRAIN_S = 0.25  # changes reach the screen at most this much later, and at most 
 EAGER_S = 0.02  # until the first VMs are known, for a second at the most
 SECOND_S = 1.0
 TIDY_S = 60.0
+# What is drawn with the first window, the first copy or the first outcome: nothing is to be missing
+# then, not even a descriptor to read it with.
+DRAWN_LATER = (
+    "tui.console.widgets.banner",
+    "tui.console.widgets.pane.timeline",
+    "tui.console.widgets.pane.job_facts",
+    "tui.console.widgets.table.job_cells",
+    "tui.console.model.job_notices",
+    "agentclient.model.meaning",
+    "agentclient.model.next_step",
+)
 FILTER_HINT = "words to show, !word to hide; Enter keeps it, Esc clears it"
 
 
@@ -227,10 +238,11 @@ class FrostwatchApp(KeptViewApp, PageKeysApp):
 
         Textual takes the screen away before it stops these timers.
         """
+        guarded = self.guarded(function)
 
         def tick() -> None:
             if self.is_running:
-                function()
+                guarded()
 
         return self.set_interval(interval_s, tick, repeat=times)
 
@@ -254,6 +266,8 @@ class FrostwatchApp(KeptViewApp, PageKeysApp):
         """Import what is behind the keys, and ask for the handover; in a thread of its own."""
         try:
             self.prepare_prompts()
+            for module in DRAWN_LATER:
+                load_module(module)
         finally:
             self._exempt_loaded_objects()
         known = self.handovers.ask()

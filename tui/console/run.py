@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from agentclient.fleet.store import Fleet
+from agentclient.model.errors import NO_THREAD
 from agentclient.model.request import Schedule
 from tui.console import memory
 from tui.console.app import FrostwatchApp
@@ -120,10 +121,12 @@ def run(
         if watcher is not None:
             watcher.list_first(FIRST_LIST_S)  # the console starts it once they are on the screen
         try:
-            app.run()
+            _draw(app)
         finally:
             gc.enable()  # the first screen may never have been shown
             handler.screen_left.set()
+            if app.ended_by is not None:
+                tell_stderr(f"frostwatch: {app.ended_by}")
             code = leave()
             keeper.finish()
             app.handovers.leave()
@@ -132,3 +135,12 @@ def run(
             if app.teller is not None:
                 app.teller.close()
     return max(code, app.return_code or 0)
+
+
+def _draw(app: FrostwatchApp) -> None:
+    """Show the console until it is left."""
+    try:
+        app.run()
+    except NO_THREAD:
+        if app.ended_by is None:  # else it is told: Textual could not even end
+            raise

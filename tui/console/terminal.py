@@ -27,6 +27,7 @@ from agentclient.late import load
 from agentclient.model.errors import NO_THREAD
 from tui.console.bare_terminal import tell_stderr
 from tui.console.model.exit_kind import ExitKind
+from tui.console.shortage import EnduringApp
 from tui.console.textual_internals import survive_lost_terminal, write_changed_cells_only
 from tui.shared.key_hints import key
 from tui.shared.terminal_features import NO_COLOURS, is_in_browser
@@ -171,7 +172,7 @@ class TerminalDriver(LinuxDriver):
         self.resume_application_mode()
 
 
-class TerminalApp(App[ExitKind]):
+class TerminalApp(EnduringApp):
     """An app that stops, goes on and ends as its terminal wants.
 
     Attributes:
@@ -228,10 +229,6 @@ class TerminalApp(App[ExitKind]):
     @abstractmethod
     def lines_when_stopped(self) -> Iterable[str]:
         """Return what the bare terminal says while the console is stopped."""
-
-    @abstractmethod
-    def warn(self, text: str) -> None:
-        """Tell the operator what a key could not do."""
 
     def action_stop_console(self) -> None:
         """Stop as other programs do (Ctrl-Z), and say who cares for the guests meanwhile."""

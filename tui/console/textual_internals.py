@@ -64,6 +64,34 @@ def survive_lost_terminal(driver: Driver) -> None:
     _replace(driver, "_file", TerminalFile)
 
 
+def ask_about_errors(app: App[Any], takes: Callable[..., bool]) -> None:
+    """Let an app be asked about an error that nobody has caught, before Textual tells it.
+
+    Textual imports what it tells errors with then. Where the host lacks a descriptor for that, the
+    app's screen stays, and knows no key any more.
+
+    Uses `App._handle_exception`.
+
+    Args:
+        app: the app.
+        takes: is called with the error, and whether Textual could not tell it (`last`); returns
+            whether that is all to be done.
+    """
+
+    def asked(handle: Callable[[Exception], None]) -> Callable[[Exception], None]:
+        def handled(error: Exception) -> None:
+            if takes(error, last=False):
+                return
+            try:
+                handle(error)
+            except Exception:  # noqa: BLE001 - whatever it is, the app has to end
+                takes(error, last=True)
+
+        return handled
+
+    _replace(app, "_handle_exception", asked)
+
+
 def forget_split_segments() -> None:
     """Let go of what was cut out of old screens: Rich keeps up to 16,384 such pieces.
 
