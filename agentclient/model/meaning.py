@@ -21,6 +21,7 @@ from agentclient.model.next_step import (
     NOT_TOGETHER,
     REFUSED_STEPS,
     STUCK_STEPS,
+    THAWING,
     case_of,
     next_step,
     with_commands,
@@ -83,6 +84,11 @@ COPIES: Final[Mapping[str, CopyMeaning]] = MappingProxyType(
             "Make the copy now; it is consistent if this ends certified.",
             CopyIs.UNKNOWN,
             "make the copy now",
+        ),
+        THAWING: CopyMeaning(
+            "Too late: a copy made before is consistent if this ends certified.",
+            CopyIs.UNKNOWN,
+            "too late for a copy",
         ),
         KEPT: CopyMeaning(
             "Make the copy now; that it was frozen until its end is not proven by anybody.",
@@ -171,6 +177,11 @@ GUESTS: Final[Mapping[str, GuestMeaning]] = MappingProxyType(
             "The guest is frozen, and thawed at the end of its hold.",
             "guest frozen until its hold ends",
             GuestIs.FROZEN,
+        ),
+        THAWING: GuestMeaning(
+            "The guest may still be frozen: the thaw is not acknowledged yet.",
+            "guest may still be frozen",
+            GuestIs.MAY_BE_FROZEN,
         ),
         KEPT: GuestMeaning(
             "The guest is frozen; its holder (pid {holder}) thaws it at the end of its hold.",
@@ -263,6 +274,7 @@ def with_meaning(
     vm: Vm,
     *,
     final: bool = True,
+    thawing: bool = False,
     provable: bool = True,
     again: str | None = None,
 ) -> Outcome:
@@ -272,13 +284,17 @@ def with_meaning(
         outcome: the freeze's.
         vm: the VM, for the commands.
         final: it is the final outcome; else a verdict, whose thaw is still to come.
+        thawing: of a verdict: its thaw is asked for, and not acknowledged.
         provable: the journal knows the freeze, so that any frostwatch may thaw it as ours.
         again: the command that asks for the same once more; None for a freeze's.
     """
     if outcome.meaning is not None:
         return outcome
-    case = case_of(outcome, final=final)
-    meaning = _meaning(COPIES[case], GUESTS[_guest_case(outcome, final=final)], outcome.holder)
+    case = case_of(outcome, final=final, thawing=thawing)
+    guest = _guest_case(outcome, final=final)
+    if guest == HELD:
+        guest = case
+    meaning = _meaning(COPIES[case], GUESTS[guest], outcome.holder)
     step = None
     if final or outcome.settled:
         step = next_step(outcome, vm, case, provable=provable, again=again)

@@ -28,6 +28,7 @@ from agentclient.model.vm import Vm
 
 # The cases of a verified freeze; every other outcome is a case by its kind.
 HELD: Final = "held"
+THAWING: Final = "thaw asked for"
 NOT_CERTIFIED: Final = "not certified"
 CERTIFIED: Final = "certified"
 NOT_TOGETHER: Final = "group not frozen together"
@@ -80,6 +81,7 @@ KIND_STEPS: Final[Mapping[str, str | None]] = MappingProxyType(
     {
         CERTIFIED: None,
         HELD: None,
+        THAWING: None,
         KEPT: "to hold it for longer: {extend}; to end it: {thaw}",
         NOT_TOGETHER: "see which of its group failed, and why; then freeze them together again",
         NOT_CERTIFIED: "for a copy that is proven: {freeze}",
@@ -148,12 +150,13 @@ _COMMAND: Final = "frostwatch "
 _PLACEHOLDER: Final = re.compile(r"\{([a-z]+)\}")
 
 
-def case_of(outcome: Outcome, *, final: bool) -> str:
+def case_of(outcome: Outcome, *, final: bool, thawing: bool = False) -> str:
     """Return the case of the tables for a copy that an outcome is.
 
     Args:
         outcome: a freeze's.
         final: it is the final outcome; else a verdict, whose thaw is still to come.
+        thawing: of a verdict: its thaw is asked for, and not acknowledged.
     """
     if (
         final
@@ -165,7 +168,7 @@ def case_of(outcome: Outcome, *, final: bool) -> str:
         return KEPT
     if outcome.kind is OutcomeKind.VERIFIED:
         if not final:
-            return HELD
+            return THAWING if thawing else HELD
         return CERTIFIED if outcome.certified else NOT_CERTIFIED
     if outcome.refusal is Refusal.ALREADY_FROZEN:
         return Refusal.ALREADY_FROZEN

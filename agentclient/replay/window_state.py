@@ -159,7 +159,8 @@ def _progress(told: Told, at: datetime, happened: Container[str], vm: Vm) -> Pro
     schedule, moments, mono = _schedule(told), told.moments, told.mono
     started_at = mono(moments["asked"])
     phase = _phase(told, at, happened)
-    progress = Progress("freeze", phase, _WAITS[phase], started_at, verdict=_verdict(told, at, vm))
+    verdict = _verdict(told, at, vm, phase)
+    progress = Progress("freeze", phase, _WAITS[phase], started_at, verdict=verdict)
     if "sent" not in happened:
         return progress
     sent_at = mono(moments["sent"])
@@ -210,7 +211,7 @@ _WAITS: Final = {
 }
 
 
-def _verdict(told: Told, at: datetime, vm: Vm) -> Outcome | None:
+def _verdict(told: Told, at: datetime, vm: Vm, phase: Phase) -> Outcome | None:
     """Return the verdict that stood at a time, before the window's end; None if none is sure.
 
     The journal keeps the last outcome alone. It is shown from the last verdict on, as long as the
@@ -234,7 +235,7 @@ def _verdict(told: Told, at: datetime, vm: Vm) -> Outcome | None:
         coverage=outcome.coverage,
         not_covered=outcome.not_covered,
     )
-    return with_meaning(then, vm, final=False)
+    return with_meaning(then, vm, final=False, thawing=phase is Phase.THAWING)
 
 
 def _is_bad(level: str) -> bool:

@@ -93,6 +93,16 @@ def hung(still: StillClock) -> Fleet:
     return fleet
 
 
+def unanswered(still: StillClock) -> Fleet:
+    """Return a window that was verified and held, and whose thaw is not answered."""
+    fleet = fleet_of(NAMES, still)
+    verdict = Outcome(OutcomeKind.VERIFIED, "frozen: 2 file systems", frozen=2)
+    progress = pending(still, cancelled=True, waiting_for="the agent's answer to the thaw")
+    info = FreezeInfo(FreezeState.THAWING, still.wall() - timedelta(seconds=40))
+    put(fleet, VM, freeze=info, progress=progress._replace(phase=Phase.THAWING, verdict=verdict))
+    return fleet
+
+
 def half_lost(still: StillClock) -> Fleet:
     """Return a group of two, one of which was lost and has been thawed."""
     fleet = lost(still)
@@ -116,12 +126,18 @@ def queued(still: StillClock) -> Fleet:
     return fleet
 
 
+CALM = {"hung", "unanswered"}
+"""What is no trouble, so that no key goes there."""
 ALL: dict[str, tuple[Make, tuple[str, ...]]] = {
     "lost": (lost, ("Not consistent", "THE GUEST MAY BE FROZEN", "frostwatch thaw", "lost")),
     "partial": (partial, ("Not consistent", "The guest writes again", "frostwatch freeze")),
     "failed": (failed, ("Not consistent", "The guest writes again", "frostwatch freeze")),
     "broken": (broken, ("Make the copy again", "The guest writes again", "find out who wrote")),
     "left": (left, ("left frozen by frostwatch (pid 4711, root)", "t thaws it", "1 left")),
+    "unanswered": (
+        unanswered,
+        ("Too late: a copy made before", "may still be frozen", "R shows what"),
+    ),
     "hung": (hung, ("thawed as soon as its agent answers", "gives up in 47:41", "R")),
 }
 
@@ -130,11 +146,12 @@ ALL: dict[str, tuple[Make, tuple[str, ...]]] = {
 async def test_it_is_all_said_without_scrolling(still: StillClock, name: str) -> None:
     make, words = ALL[name]
     async with console_session(make(still), still, size=SMALL) as session:
-        await session.press("right_square_bracket" if name != "hung" else "g")
+        await session.press("right_square_bracket" if name not in CALM else "g")
         assert "qemu:mail" in session.text
         text = " ".join(session.text.split())
         for word in words:
             assert word in text, session.text
+        assert "Make the copy now" not in text
 
 
 async def test_a_member_of_a_group_that_failed_is_not_certified(still: StillClock) -> None:

@@ -29,6 +29,7 @@ from agentclient.model.next_step import (
     KEPT,
     NOT_CERTIFIED,
     NOT_TOGETHER,
+    THAWING,
     with_commands,
 )
 from agentclient.model.others_freeze import OthersFreeze
@@ -80,7 +81,7 @@ LISTS: dict[Topic, list[Iterable[StrEnum | str]]] = {
     Topic.STEP: [Phase],
     Topic.OUTCOME: [
         [one for one in OutcomeKind if one is not OutcomeKind.VERIFIED],
-        [CERTIFIED, HELD, KEPT, NOT_CERTIFIED, NOT_TOGETHER],  # what a verified one is
+        [CERTIFIED, HELD, THAWING, KEPT, NOT_CERTIFIED, NOT_TOGETHER],  # what a verified one is
     ],
     Topic.REFUSAL: [Refusal],
     Topic.CAUSE: [Cause],
@@ -125,7 +126,7 @@ def test_an_explanation_says_how_it_is_known_what_follows_and_what_to_do(one: Ex
 
 
 def test_only_what_is_certified_is_called_consistent() -> None:
-    allowed = {CERTIFIED, HELD, Phase.HELD, Consistency.CONSISTENT}
+    allowed = {CERTIFIED, HELD, THAWING, Phase.HELD, Consistency.CONSISTENT}
     for one in table():
         plain = re.sub(
             r"([Nn]ot|[Cc]rash-|copy is not|whose copy is not) ?consistent", "", one.data
@@ -234,6 +235,16 @@ def test_whatever_came_out_is_explained_for_its_vm() -> None:
             assert first.seen == "why"
             assert len(words_of(state).get(Topic.EVIDENCE, ())) == len(outcome.evidence)
             assert all(not one.explanation.results for one in told)
+
+
+def test_a_window_whose_thaw_is_not_answered_is_no_open_one() -> None:
+    verdict = Outcome(OutcomeKind.VERIFIED, "why", frozen=2)
+    going = Progress("freeze", Phase.HELD, "its end", 0.0, verdict=verdict)
+    assert words_of(VmState(WEB, progress=going))[Topic.OUTCOME] == ["held"]
+    thawing = VmState(WEB, progress=going._replace(phase=Phase.THAWING))
+    assert words_of(thawing)[Topic.OUTCOME] == ["thaw asked for"]
+    said = [one.explanation.data for one in present(thawing)]
+    assert not any("Make the copy" in one for one in said)
 
 
 @pytest.mark.parametrize("phase", Phase)

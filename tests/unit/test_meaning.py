@@ -87,6 +87,20 @@ def test_every_outcome_has_a_meaning_and_the_right_word_for_it(every: int) -> No
         assert with_meaning(told, WEB, final=final) is told
 
 
+def test_no_copy_is_asked_for_once_the_thaw_is() -> None:
+    verdict = Outcome(OutcomeKind.VERIFIED, "why", frozen=2)
+    held = with_meaning(verdict, WEB, final=False).meaning
+    over = with_meaning(verdict, WEB, final=False, thawing=True).meaning
+    assert held is not None
+    assert over is not None
+    assert held.short == "make the copy now; guest frozen until its hold ends"
+    assert over.short == "too late for a copy; guest may still be frozen"
+    assert (over.copy_is, over.guest_is) == (CopyIs.UNKNOWN, GuestIs.MAY_BE_FROZEN)
+    lost = Outcome(OutcomeKind.LOST, "why")
+    going = with_meaning(lost, WEB, final=False, thawing=True)
+    assert going.meaning == with_meaning(lost, WEB, final=False).meaning
+
+
 def test_what_is_not_consistent_is_never_called_so() -> None:
     for row in meaning.COPIES.values():
         plain = row.sentence.replace("Not consistent", "").replace("rash-consistent", "")

@@ -78,6 +78,10 @@ def test_a_freeze_is_shown_from_its_request_to_its_certificate() -> None:
     assert held.last is None
     thawing = seen(one, 31.1)
     assert thawing.freeze.state is FreezeState.THAWING
+    assert thawing.progress is not None
+    assert thawing.progress.verdict is not None
+    assert thawing.progress.verdict.meaning is not None
+    assert thawing.progress.verdict.meaning.short.startswith("too late for a copy")
     over = seen(one, 31.4)
     assert over.progress is None
     assert over.last is not None

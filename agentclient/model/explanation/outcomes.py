@@ -22,6 +22,7 @@ from agentclient.model.next_step import (
     NOT_TOGETHER,
     REFUSED_STEPS,
     STUCK_STEPS,
+    THAWING,
 )
 from agentclient.model.states import Cause, OutcomeKind, Refusal, Stuck
 
@@ -42,6 +43,12 @@ OUTCOMES: Final[Mapping[str, _Row]] = MappingProxyType(
             "verified, and the window is open",
             "The freeze's own reply, its count equal to what can freeze, the status asked after "
             "it, and a port that has not closed since.",
+            _SENT,
+        ),
+        THAWING: (
+            "verified, and its thaw is asked for",
+            "The freeze was verified; a person, a command's end or the end of its hold has asked "
+            "for the thaw, and the agent has not acknowledged it.",
             _SENT,
         ),
         KEPT: (

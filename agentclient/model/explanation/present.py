@@ -21,6 +21,7 @@ from agentclient.model.states import (
     EvidenceResult,
     FreezeState,
     OperationKind,
+    Phase,
     RunState,
 )
 
@@ -111,9 +112,11 @@ def _outcome(state: VmState) -> Iterator[Present]:
     outcome = verdict_of(state)
     if outcome is None:
         return
-    final = state.progress is None
-    told = with_meaning(outcome, state.vm, final=final)
-    meaning, case = told.meaning, case_of(outcome, final=final)
+    progress = state.progress
+    final = progress is None
+    thawing = progress is not None and progress.phase is Phase.THAWING
+    told = with_meaning(outcome, state.vm, final=final, thawing=thawing)
+    meaning, case = told.meaning, case_of(outcome, final=final, thawing=thawing)
     word = str(outcome.kind) if outcome.refusal is not None else str(case)
     found = _entry(state, Topic.OUTCOME, word, outcome.reason)
     if meaning is not None:

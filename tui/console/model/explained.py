@@ -5,6 +5,7 @@ from __future__ import annotations
 from agentclient.late import load
 from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import HeldBy, VmState
+from agentclient.model.states import Phase
 from agentclient.model.vm import Vm
 
 
@@ -16,7 +17,9 @@ def explained(outcome: Outcome, state: VmState) -> Outcome:
         state: the VM as it is now; while something is in flight the outcome is not final.
     """
     with_meaning = load("agentclient.model.meaning", "with_meaning")
-    said: Outcome = with_meaning(outcome, state.vm, final=state.progress is None)
+    progress = state.progress
+    thawing = progress is not None and progress.phase is Phase.THAWING
+    said: Outcome = with_meaning(outcome, state.vm, final=progress is None, thawing=thawing)
     return said
 
 
