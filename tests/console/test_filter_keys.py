@@ -40,6 +40,45 @@ async def test_terms_are_typed_and_kept(
         assert not plain or session.text.isascii()
 
 
+async def test_what_a_kept_filter_leaves_empty_is_the_panes(still: StillClock) -> None:
+    fleet = fleet_of([f"vm-{number:02}" for number in range(20)], still)
+    async with console_session(fleet, still, size=SMALL) as session:
+        pane = session.app.parts.pane
+        height = pane.size.height
+        await session.press("slash", *"vm-0", "backspace", "0", "7")
+        assert names(session) == ["vm-07"]
+        assert pane.size.height == height - 1, "nothing but the filter's own line moves"
+        await session.press("enter")
+        assert pane.size.height > height
+        taller = pane.size.height
+        put(fleet, qemu("vm-07"), freeze=FreezeInfo(FreezeState.FROZEN, still.wall()))
+        await session.settle()
+        assert pane.size.height == taller
+        await session.press("escape")
+        assert pane.size.height == height
+
+
+async def test_the_table_grows_with_what_a_kept_filter_shows_and_never_shrinks(
+    still: StillClock,
+) -> None:
+    fleet = fleet_of([f"vm-{number:02}" for number in range(20)], still)
+    vms = [qemu(f"vm-{number:02}") for number in range(20)]
+    async with console_session(fleet, still, size=(80, 40)) as session:
+        await session.press("slash", *"state:frozen", "enter")
+        pane, heights = session.app.parts.pane, []
+        for vm in vms[:9]:
+            put(fleet, vm, freeze=FreezeInfo(FreezeState.FROZEN, still.wall()))
+            await session.settle()
+            heights.append(pane.size.height)
+        assert heights == sorted(heights, reverse=True)
+        assert len(names(session)) == 9
+        assert session.app.parts.table.size.height >= 10
+        for vm in vms[:9]:
+            put(fleet, vm, freeze=thawed(still))
+        await session.settle()
+        assert (names(session), pane.size.height) == ([], heights[-1])
+
+
 async def test_a_mistake_is_told_where_one_types_and_where_the_rows_were(
     still: StillClock,
 ) -> None:

@@ -287,8 +287,9 @@ def elsewhere(still: StillClock) -> Fleet:
 
 
 def flat(session: ConsoleSession) -> str:
-    """What is on the screen, without the breaks of its lines and the frame of a dialog."""
-    return " ".join(re.sub("[│┃]", " ", session.text).split())
+    """What a dialog says, or else the screen, without the breaks of its lines."""
+    inside = re.findall(r"[│┃](.*)[│┃]", session.text)
+    return " ".join(" ".join(inside or session.lines).split())
 
 
 async def test_what_another_frostwatch_holds_is_shown_as_well_as_ours(still: StillClock) -> None:

@@ -94,6 +94,7 @@ class Display:
         self.filter_line = filter_line
         self.enlarged = False  # the pane
         self.split = 0  # lines that the operator gave the pane, or took from it
+        self._kept_rows: int | None = None  # what a filter has shown since it was kept
         self._problems: tuple[str, ...] = ()
         self._touched_at = float("-inf")
 
@@ -282,10 +283,26 @@ class Display:
         lines += sum(one.count for one in (self._banner, self._handover) if one is not None)
         return max(self._pane.app.size.height - lines, 8)
 
+    @property
+    def _rows(self) -> int:
+        """Rows that the table is to have room for."""
+        if self._kept_rows is None or not self._view.filter:
+            return self._view.total
+        return self._kept_rows
+
+    def keep_filter(self) -> None:
+        """Give the pane the rows that a filter leaves empty.
+
+        Nothing moves while one is typed. From then on the table grows with what the filter shows,
+        and does not shrink again: VMs that come and go under it move nothing.
+        """
+        self._kept_rows = self._view.shown if self._view.filter else None
+        self.share_height()
+
     def _pane_lines(self, split: int) -> int:
         room = self._room
         most = room * 3 // 5 if room > ROOMY else room // 2
-        table = min(max(self._view.total + 2, 6), most)
+        table = min(max(self._rows + 2, 6), most)
         return min(max(room - table + split, _LEAST_PANE), room - _LEAST_TABLE)
 
     def split_by(self, lines: int) -> None:
@@ -301,5 +318,7 @@ class Display:
 
     def share_height(self) -> None:
         """Give the table what its rows need, but never so much that the pane can't say enough."""
+        if self._kept_rows is not None:
+            self._kept_rows = max(self._kept_rows, self._view.shown)
         pane = self._room - _LEAST_TABLE if self.enlarged else self._pane_lines(self.split)
         self._pane.take_lines(pane if self._view.total else 1)

@@ -55,6 +55,7 @@ class KeptViewApp(ThemeKeysApp):
         if kept.filter and self._keeps_filter:
             self.view.filter_by(Filter(kept.filter))
             parts.filter_line.show(kept.filter)
+            parts.keep_filter()
             text = f"filtered as you left it: {safe(kept.filter, 100)}; Esc shows all"
             self.action_context.answer(Level.INFO, text)
         if self._theme_problem:

@@ -116,6 +116,7 @@ class ViewKeysApp(GuestKeysApp):
         if self.view.index_of(vm_id) is None:
             self.parts.filter_line.clear()
             self.view.filter_by(Filter())
+            self.parts.keep_filter()
         self.parts.table.go_to(vm_id)
         self.parts.table.focus()
 
@@ -138,11 +139,13 @@ class ViewKeysApp(GuestKeysApp):
     @on(PromptLine.Changed)
     def _filter_changed(self, event: PromptLine.Changed) -> None:
         self.view.filter_by(Filter(event.text))
+        if not self.view.filter:
+            self.parts.keep_filter()  # there is none to keep
         self.parts.paint()
 
     @on(PromptLine.Kept)
     def _filter_kept(self) -> None:
-        self.parts.share_height()
+        self.parts.keep_filter()
         self.parts.table.focus()
 
     def action_clear(self) -> None:
