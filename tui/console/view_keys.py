@@ -61,7 +61,9 @@ class ViewKeysApp(GuestKeysApp):
 
     @on(VmTable.NoTrouble)
     def _no_trouble(self) -> None:
-        text = load("tui.console.actions.possible", "no_trouble")(filtered=bool(self.view.filter))
+        here = self.view.troubles.next_row(self.view.cursor_row, 1) is not None
+        said = load("tui.console.actions.possible", "no_trouble")
+        text = said(filtered=bool(self.view.filter), but_here=here)
         self.action_context.answer(Level.INFO, text)
 
     @on(VmTable.Marked)

@@ -34,9 +34,10 @@ def nothing_in_flight(chosen: Targets) -> str:
     return f"nothing is in flight on {names or 'any VM'}{more}"
 
 
-def no_trouble(*, filtered: bool) -> str:
-    """Return that no VM is in trouble."""
-    return f"no VM{' that the filter shows' if filtered else ''} is in trouble"
+def no_trouble(*, filtered: bool, but_here: bool) -> str:
+    """Return that no VM is in trouble; `but_here`: but the one under the cursor."""
+    shown = " that the filter shows" if filtered else ""
+    return f"no {'other ' if but_here else ''}VM{shown} is in trouble"
 
 
 class Possible:
@@ -156,4 +157,6 @@ class Possible:
     def _trouble(self, _chosen: Targets) -> str | None:
         view = self._context.view
         found = view.troubles.next_row(view.cursor_row, 1)
-        return None if found is not None else no_trouble(filtered=bool(view.filter))
+        if found not in (None, view.cursor_row):
+            return None
+        return no_trouble(filtered=bool(view.filter), but_here=found is not None)

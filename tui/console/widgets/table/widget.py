@@ -66,7 +66,7 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         """The operator moved the cursor: rows should stay where they are for a moment."""
 
     class NoTrouble(Message):
-        """The operator looks for a VM in trouble, and there is none."""
+        """The operator looks for a VM in trouble, and there is no other one."""
 
     class Scrolled(Message):
         """Other rows are seen now."""
@@ -342,7 +342,7 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
     def action_trouble(self, direction: int) -> None:
         """Go to the next VM in trouble below (1) or above (-1)."""
         row = self.view.troubles.next_row(self.view.cursor_row, direction)
-        if row is None:
+        if row is None or row == self.view.cursor_row:
             self.post_message(self.NoTrouble())
             return
         self.view.go_to_row(row)
