@@ -154,6 +154,19 @@ async def test_it_is_all_said_without_scrolling(still: StillClock, name: str) ->
         assert "Make the copy now" not in text
 
 
+async def test_of_a_freeze_that_was_not_answered_nothing_is_said_to_be_covered(
+    still: StillClock,
+) -> None:
+    outcome = Outcome(OutcomeKind.LOST, "why", cause=Cause.AGENT_GONE, coverage="2 of 2")
+    for frozen, said in ((None, False), (1, True)):
+        fleet = fleet_with(still, outcome._replace(frozen=frozen))
+        async with console_session(fleet, still, size=LARGE) as session:
+            await session.press("right_square_bracket")
+            assert ("coverage 2 of 2" in session.text) is said
+            await session.press("d", "2")
+            assert ("coverage 2 of 2" in session.text) is said
+
+
 async def test_a_member_of_a_group_that_failed_is_not_certified(still: StillClock) -> None:
     async with console_session(half_lost(still), still, size=SMALL) as session:
         await session.press("slash", *"web-1", "enter")
@@ -244,6 +257,16 @@ async def test_troubles_outside_of_what_is_seen_are_counted_and_reached(
         await cursor_on(session, "vm-190")
         await session.until(lambda: "▲2 above" in session.line_of("NAME"))
         await session.until(lambda: "below" not in session.text)
+
+
+async def test_there_may_be_no_other_trouble(still: StillClock) -> None:
+    async with console_session(lost(still), still, size=SMALL) as session:
+        await session.press("right_square_bracket")
+        await cursor_on(session, "mail")
+        for key in ("right_square_bracket", "left_square_bracket"):
+            await session.press(key)
+            assert session.notice.endswith("no other VM is in trouble"), key
+            assert session.cursor == "mail"
 
 
 async def test_there_may_be_no_trouble(still: StillClock) -> None:

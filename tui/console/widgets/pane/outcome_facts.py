@@ -105,7 +105,7 @@ def _figures(verdict: Outcome, paint: Paint, *, over: bool) -> Iterator[Fact]:
     if verdict.thawed is not None:
         thawed = f"{verdict.thawed} thawed"
     parts = [frozen, thawed, f"in {in_words(verdict.seconds)}"]
-    if verdict.coverage:
+    if verdict.coverage and verdict.frozen is not None:  # else nothing is known to be covered
         parts.append(f"coverage {safe(verdict.coverage, 40)}")
     yield Fact("counts", f" {paint.signs.dot} ".join(parts))
     if verdict.not_covered:
