@@ -31,7 +31,7 @@ def thaw_command(vm: Vm, *, foreign: bool = False) -> str:
         foreign: whoever froze it; else only if it is provably one of us.
     """
     if vm.source == DRILL_SOURCE:
-        return "t in the drill's console; when that ends, its guests end with it"
+        return "t in the drill's console (its guests end with it)"
     words = ["frostwatch", "thaw", *_spec(vm), *(["--foreign"] if foreign else []), str(vm.id)]
     return joined(words)
 
@@ -138,6 +138,8 @@ def _spec(vm: Vm) -> list[str]:
         values["agent"] = str(vm.agent.path)
         if vm.agent.transport is Transport.ISA_SERIAL:
             values["transport"] = vm.agent.transport.value
+    if vm.agent is None and vm.monitor is None:
+        values["agent"] = "PATH"  # the journal, for one, does not know where it is
     if vm.monitor:
         values["monitor"] = str(vm.monitor.path)
     # A comma inside of a value is doubled there.

@@ -50,6 +50,12 @@ class Viewer:
         await self.pilot.press(*keys)
         await self.settle()
 
+    async def until_there(self, file: Path) -> None:
+        until = time.monotonic() + 20.0
+        while not (file.exists() and file.read_text()):
+            assert time.monotonic() < until, self.text
+            await self.pilot.pause(0.05)
+
     async def settle(self, seconds: float = 0.0) -> None:
         self.now[0] += seconds
         self.app._follow()
@@ -240,6 +246,26 @@ async def test_whoever_asks_the_operations_is_refused_as_well() -> None:
         assert operations.extend_elsewhere(first, 10.0).exception() is not None
         assert (operations.active(), operations.on(first.id)) == ((), None)
         assert operations.stop(1.0)
+
+
+async def test_what_is_taken_away_says_that_it_is_a_replay_and_nothing_that_is_not_known(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "report.md"
+    async with watching(window(1)) as viewer:
+        await viewer.settle(10.0)
+        await viewer.press("w", "5", "ctrl+u", *str(file), "enter")
+        await viewer.until_there(file)
+        await viewer.press("d", "4")
+        page = viewer.text
+    report = file.read_text()
+    assert "A REPLAY, made by frostwatch" in report
+    assert "nothing of it is to be done now" in report
+    assert "## What was known at 2026-03-01 " in report
+    for text in (report, page):
+        assert "is not kept in the journal" in " ".join(text.split())
+        for guessed in ("by calls of its hypervisor", "visits", "To do:", "Next:"):
+            assert guessed not in text
 
 
 async def test_the_past_is_what_is_over_by_then() -> None:

@@ -194,6 +194,8 @@ def test_progress_of_a_window_says_when_it_ends() -> None:
 def test_the_next_command_can_be_pasted() -> None:
     assert thaw_command(vm("a b")) == "frostwatch thaw 'qemu:a b'"
     named = vm("x", "socket", Path("/run/a b.sock"))
+    lone = named._replace(agent=None, monitor=None)  # as the journal has it
+    assert thaw_command(lone).startswith(f"frostwatch thaw --vm name={lone.name},agent=PATH ")
     assert thaw_command(named, foreign=True) == (
         "frostwatch thaw --vm 'name=x,agent=/run/a b.sock' --foreign socket:x"
     )

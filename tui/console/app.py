@@ -101,6 +101,7 @@ class FrostwatchApp(KeptViewApp, PageKeysApp):
     """
 
     TITLE = "frostwatch"
+    IS_REPLAY: ClassVar[bool] = False
     ENABLE_COMMAND_PALETTE = False
     BINDINGS: ClassVar[list[BindingType]] = [*keymap.ACTIONS, *keymap.PAGES, *keymap.VIEWS]
     CSS = """
@@ -166,6 +167,7 @@ class FrostwatchApp(KeptViewApp, PageKeysApp):
             times,
             self.write_to_terminal,
             journal_options,
+            self.IS_REPLAY,
         )
         self._top = tuple(self.lines_on_top())
         if self.signs.ascii:

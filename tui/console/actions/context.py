@@ -37,6 +37,7 @@ class ActionContext(NamedTuple):
         write_to_terminal: writes to the terminal what is no part of the screen.
         journal_options: the options by which another frostwatch finds the same journal; None where
             none can play it again.
+        replayed: it is a replay: what is shown is what the journal has, of a moment that is over.
     """
 
     app: App[Any]
@@ -51,6 +52,7 @@ class ActionContext(NamedTuple):
     schedule: Schedule
     write_to_terminal: Callable[[str], None] = lambda _text: None
     journal_options: tuple[str, ...] | None = None
+    replayed: bool = False
 
     def schedule_of(self, vm: Vm) -> Schedule:
         """Return how long a freeze of a VM is waited for, and its window held."""

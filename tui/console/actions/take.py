@@ -97,7 +97,9 @@ class TakePrompt:
             case Take.REPORT:
                 past = self._context.operations.history(state.vm, MOST_WINDOWS)
                 moment, host = self._context.clock.moment(), platform.node()
-                incident = Incident(state, log, moment, host, report)
+                incident = Incident(
+                    state, log, moment, host, report, replayed=self._context.replayed
+                )
 
                 def written(_: Path) -> str:
                     return incident_report(incident._replace(past=_known(past)))

@@ -31,6 +31,9 @@ MOST_WINDOWS = 50  # of the past
 _TEXT = 2000
 _ROOM = 100
 _PLAIN = Signs(ascii=True)
+_OVER = (
+    "What the journal has of {at} is shown as it was known then: nothing of it is to be done now."
+)
 
 
 class Incident(NamedTuple):
@@ -43,6 +46,7 @@ class Incident(NamedTuple):
         host: the machine on which frostwatch runs.
         report: what its agent has told; None if it was not asked.
         past: what the journal knows; None if it was not asked, or there is none.
+        replayed: it is taken from a replay: all of it is what the journal has of a moment before.
     """
 
     state: VmState
@@ -51,6 +55,7 @@ class Incident(NamedTuple):
     host: str
     report: GuestReport | None = None
     past: VmHistory | None = None
+    replayed: bool = False
 
 
 def incident_report(incident: Incident) -> str:
@@ -58,10 +63,15 @@ def incident_report(incident: Incident) -> str:
     state = incident.state
     at = incident.moment.wall.isoformat(sep=" ", timespec="seconds")
     parts: list[str] = [f"# Incident report: {code(str(state.id))}", ""]
-    parts += [f"Made {at} by frostwatch {VERSION} on {code(incident.host)}.", ""]
-    parts += [*_in_short(state), "## What is known now, and what it means", ""]
+    by = f"by frostwatch {VERSION} on {code(incident.host)}"
+    parts += [
+        f"A REPLAY, made {by}. {_OVER.format(at=at)}" if incident.replayed else f"Made {at} {by}.",
+        "",
+    ]
+    then = f"was known at {at}" if incident.replayed else "is known now"
+    parts += [*_in_short(incident), f"## What {then}, and what it means", ""]
     for one in present(state):
-        parts += _word(one)
+        parts += _word(one, over=incident.replayed)
     parts += _evidence(state)
     parts += _timeline(incident.log)
     if incident.past is not None and incident.past.windows:
@@ -69,7 +79,7 @@ def incident_report(incident: Incident) -> str:
     if incident.report is not None or state.file_systems:
         told = guest_lines(state, incident.report, incident.moment, _PLAIN, _ROOM)
         parts += ["## The guest", "", *_block(told), ""]
-    parts += ["## The VM", "", *_block(identity_lines(state)), ""]
+    parts += ["## The VM", "", *_block(identity_lines(state, replayed=incident.replayed)), ""]
     return "\n".join(parts)
 
 
@@ -116,12 +126,13 @@ def _cell(text: str) -> str:
     return code(text.replace("\\|", "\\¦")).replace("|", "\\|")
 
 
-def _in_short(state: VmState) -> Iterator[str]:
+def _in_short(incident: Incident) -> Iterator[str]:
+    state, over = incident.state, incident.replayed
     found = verdict_of(state)
     yield "## In short"
     yield ""
     if found is None:
-        yield "This console has frozen nothing here."
+        yield "No freeze had an outcome then." if over else "This console has frozen nothing here."
         yield ""
         return
     told = explained(found, state)
@@ -130,19 +141,19 @@ def _in_short(state: VmState) -> Iterator[str]:
     if told.meaning is not None:
         yield f"- For a copy of its disks: {told.meaning.copy}"
         yield f"- For the guest: {told.meaning.guest}"
-    if told.next:
+    if told.next and not over:
         yield f"- Next: {code(told.next)}"
     yield ""
 
 
-def _word(one: Present) -> Iterator[str]:
+def _word(one: Present, *, over: bool) -> Iterator[str]:
     said = one.explanation
     if one.result is not None:
         return  # the table of the evidence has it
     yield f"- **{said.word}** ({said.topic}): {said.what}. {said.known} {said.data}"
     if one.seen:
         yield f"  Here: {code(one.seen)}"
-    if one.do:
+    if one.do and not over:
         yield f"  To do: {code(one.do)}"
 
 

@@ -26,6 +26,7 @@ LABEL = 11
 _BAR = 12  # cells
 _WORD = 12
 _TEXT = 400
+NOT_KEPT = "Where its channels were, and what was set for it, is not kept in the journal."
 EMPTY: Line = ()
 
 
@@ -53,7 +54,8 @@ def evidence_lines(state: VmState, signs: Signs) -> Iterator[Line]:
     thawed = "not acknowledged" if state.progress is None else "not yet"
     if outcome.thawed is not None:
         thawed = str(outcome.thawed)
-    yield row("frozen", f"{frozen}; thawed {thawed}; coverage {safe(outcome.coverage or '-', 40)}")
+    coverage = outcome.coverage if outcome.coverage and outcome.frozen is not None else "-"
+    yield row("frozen", f"{frozen}; thawed {thawed}; coverage {safe(coverage, 40)}")
     if outcome.cause is not None:
         yield row("cause", outcome.cause)
     if not outcome.evidence:
@@ -74,13 +76,22 @@ def evidence_lines(state: VmState, signs: Signs) -> Iterator[Line]:
 # -- the VM ------------------------------------------------------------------------------------
 
 
-def identity_lines(state: VmState) -> Iterator[Line]:
-    """Yield what the VM is, where its channels are, and what is set for it."""
+def identity_lines(state: VmState, *, replayed: bool = False) -> Iterator[Line]:
+    """Yield what the VM is, where its channels are, and what is set for it.
+
+    Args:
+        state: the VM.
+        replayed: the journal alone knows it, which keeps neither channels nor settings.
+    """
     vm = state.vm
     yield (Piece("What it is", Tone.HEAD),)
     for label, text in _identity(vm):
-        if text:
+        if text and not (replayed and label == "agent"):
             yield row(label, safe(text, _TEXT))
+    if replayed:
+        yield EMPTY
+        yield (Piece(NOT_KEPT, Tone.DIM),)
+        return
     for label, text in (
         ("locked by", vm.locked_by),
         ("no freeze", vm.freeze_disabled),

@@ -122,7 +122,7 @@ class VmPage(Page):
         if self.tab == EVIDENCE:
             yield from evidence_lines(self._state, signs)
         elif self.tab == IDENTITY:
-            yield from identity_lines(self._state)
+            yield from identity_lines(self._state, replayed=self.shared.replayed)
         else:
             moment = self.shared.clock.moment()
             yield from guest_lines(self._state, self._told(), moment, signs, room)

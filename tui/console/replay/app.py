@@ -34,6 +34,7 @@ class ReplayApp(FrostwatchApp, inherit_bindings=False):
         theme: the name of the theme that is set, and its colours; None for the usual one.
     """
 
+    IS_REPLAY: ClassVar[bool] = True
     BINDINGS: ClassVar[list[BindingType]] = [
         *PLAY,
         *without_guests(keymap.ACTIONS),
