@@ -283,7 +283,7 @@ async def test_in_a_drill_the_step_of_the_vm_under_the_cursor_is_a_key(still: St
     async with console_session(fleet, still, size=SMALL) as session:
         await session.press("y")
         assert session.dialog == ""
-        assert "  t in the drill's console; when that ends" in session.notice
+        assert "  next: t in the drill's console (its guests end with it)" in session.notice
 
 
 async def test_a_click_on_the_banner_is_the_key(still: StillClock) -> None:

@@ -41,7 +41,7 @@ class NextCommandPrompt:
         if found is None:
             self._context.answer(Level.INFO, NOTHING_NEXT)
         elif found.command is None:  # a drill's guests are its own console's
-            self._context.answer(Level.INFO, safe(found.step, 400))
+            self._context.answer(Level.INFO, safe(f"next: {found.step}", 400))
         else:
             self.show("The next command", found.command, found.step)
 

@@ -33,7 +33,9 @@ class Next(NamedTuple):
 def next_of_window(window: OpenWindow) -> Next:
     """Return what ends a window that is open: all of it is thawed next."""
     command = thaw_commands(window.vms)
-    return Next(command, None) if _KEY.match(command) else Next("", command)
+    if _KEY.match(command):
+        return Next(command, None)
+    return Next("make the copy first: this ends the window", command)
 
 
 def next_of(state: VmState) -> Next | None:

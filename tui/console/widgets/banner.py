@@ -121,7 +121,7 @@ class Banner(Toned):
         facts = [_skew(window), _writes(window), f"{more} more open" if more else ""]
         dot = f" {self._signs.dot} "
         second = f"   {dot.join(fact for fact in facts if fact)}"
-        hint = f"{key('copy.next', 'y')}: the next command "
+        hint = f"{key('copy.next', 'y')}: the command that thaws "
         gap = width - cell_len(second) - cell_len(hint)
         return tone, (first, second + " " * gap + hint if gap > 0 else fit(second, width))
 
