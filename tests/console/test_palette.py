@@ -224,7 +224,10 @@ async def test_the_help_is_searched(still: StillClock) -> None:
         assert "Freeze the marked" not in session.text
         await session.press("enter", "j", "escape")
         assert "Freeze the marked" in session.text
-        await session.press("slash", *"zzqq")
+        await session.press("slash", *"next theme")
+        assert "Y " in session.line_of("Other colours")
+        assert "(Next theme)" in " ".join(session.text.split())
+        await session.press("escape", "slash", *"zzqq")
         assert "nothing here says so" in session.text
         await session.press("escape", "escape")
         assert not session.dialog

@@ -234,8 +234,10 @@ def found_in(lines: Sequence[Line], typed: str) -> Iterator[Line]:
 def _keys(bindings: Iterable[BindingType], changed: Mapping[str, str]) -> Iterator[Line]:
     for binding in bindings:
         if isinstance(binding, Binding):
-            keys = keys_of(binding, changed)
+            keys, said = keys_of(binding, changed), binding.tooltip or binding.description
+            # By its name it is searched for, here and in the palette.
+            named = binding.description.casefold() in said.casefold()
             yield (
                 Piece(f"  {keys:<{_KEY_WIDTH}}", Tone.ACTIVE),
-                Piece(binding.tooltip or binding.description),
+                Piece(said if named else f"{said} ({binding.description})"),
             )
