@@ -111,13 +111,6 @@ class Browser:
         )
         return answer["result"].get("value")
 
-    async def click(self, x: int, y: int) -> None:
-        """Click somewhere on the page."""
-        for kind in ("mousePressed", "mouseReleased"):
-            await self.ask(
-                "Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1
-            )
-
     async def press(self, *keys: str) -> None:
         """Press keys, each a letter or a name such as ``Enter``."""
         for key in keys:

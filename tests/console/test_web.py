@@ -175,6 +175,7 @@ async def test_who_is_let_in(path: str, headers: dict[str, str], status: int) ->
         if path == "/a-secret/" and status == 200:
             host = headers.get("Host", f"127.0.0.1:{client.port}")
             assert f"ws://{host}/a-secret/ws" in await answer.text()
+            assert "keys.focus()" in await answer.text(), "it takes keys without a click"
             assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
             assert answer.headers["Referrer-Policy"] == "no-referrer"
 
@@ -263,7 +264,6 @@ async def test_a_real_browser_shows_the_table_filters_it_and_can_freeze_nothing(
         async with Browser(tmp_path) as browser:
             await browser.open(url)
             await browser.shows("READ-ONLY", "24 VMs", "NAME", "db1", "simulated guests")
-            await browser.click(600, 12)  # the keys are the terminal's from then on
             await browser.press("/", *"db1", "Enter")
             await browser.shows("1 of 24 VMs", "/ db1")
             assert not [line for line in browser.screen.display if "web1" in line]
@@ -287,7 +287,6 @@ async def test_a_page_that_is_closed_while_it_holds_a_window_thaws(tmp_path: Pat
         async with Browser(tmp_path) as browser:
             await browser.open(url)
             await browser.shows("6 VMs", "db1")
-            await browser.click(600, 12)
             await browser.press("/", *"db1", "Enter", "f")
             await browser.shows("Freeze")
             await browser.press(*"60", "Enter")

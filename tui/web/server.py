@@ -33,6 +33,18 @@ _HEADERS: Final = {
     "Cache-Control": "no-store",
 }
 
+# Textual's terminal takes no key before it was clicked on.
+_TAKES_KEYS: Final = """<script>
+new MutationObserver((changes, observer) => {
+  const keys = document.querySelector(".xterm-helper-textarea");
+  if (keys && document.body.classList.contains("-first-byte")) {
+    keys.focus();
+    observer.disconnect();
+  }
+}).observe(document.body, {attributes: true, childList: true, subtree: true});
+</script>
+</body>"""
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -119,6 +131,8 @@ class ConsolePages:
         # As it is called from there: by a tunnel's port, or by another name of this host.
         self._server.public_url = f"http://{request.host}"
         response: web.StreamResponse = await self._server.handle_index(request)
+        if isinstance(response, web.Response):
+            response.text = (response.text or "").replace("</body>", _TAKES_KEYS)
         for name, value in _HEADERS.items():
             response.headers[name] = value.format(host=request.host)
         return response

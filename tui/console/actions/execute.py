@@ -27,7 +27,7 @@ from tui.shared.bulk_words import recap, word_of
 from tui.shared.fit import safe
 
 _NOT_BEGUN = (OutcomeKind.REFUSED, OutcomeKind.FAILED)
-READ_ONLY = "frostwatch runs read-only (--read-only, or read_only in the settings)"
+READ_ONLY = "frostwatch runs read-only (--read-only, a setting, or web's default)"
 
 
 class Executor:
