@@ -18,6 +18,7 @@ from tui.shared.own_program import OWN_PROGRAM
 IN_FLIGHT: Final = "something is in flight here, and has to be seen: play it in another terminal"
 _LOOK_S: Final = 0.05
 _END_S: Final = 1.0  # for a program that is asked to end
+BEGINS: Final = "frostwatch: the replay begins; q in it leads back to the console\r\n"
 _TITLE: Final = "To see it again, in another terminal"
 
 
@@ -75,6 +76,7 @@ async def run_in_terminal(terminal: TerminalDriver, arguments: Sequence[str]) ->
         None if it can't be begun.
     """
     with terminal.lent():
+        terminal.call_out(BEGINS)  # until the other one draws, the screen is a shell's
         try:
             process = subprocess.Popen([*OWN_PROGRAM, *arguments])
         except OSError:
