@@ -169,6 +169,9 @@ async def test_lost_played_right() -> None:
         said = await one.debriefed()
         assert "all of it was right" in said
         assert went_well(one.scenario, one.notebook.diary)
+        await one.pilot.press("escape")
+        await one.until(lambda: "i shows the debrief, q leaves" in one.screen)
+        assert "i: hint" not in one.screen
 
 
 async def test_lost_played_wrong() -> None:

@@ -8,6 +8,7 @@ from textual.strip import Strip
 from tui.console.widgets.toned import Toned
 from tui.shared.fit import fit
 from tui.shared.tone import Tone
+from tui.shared.training.debrief import is_over
 from tui.shared.training.diary import Diary
 from tui.shared.training.scenario import Scenario, reached
 
@@ -51,7 +52,7 @@ class TaskLine(Toned):
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - it has one line
         """Return the line."""
         base, width = self.base_style, self.size.width
-        tail = f"{HINT_KEY} "
+        tail = "" if is_over(self._scenario, self._diary) else f"{HINT_KEY} "
         room = width - len(tail)
         style = base + self.tone_style(Tone.HEAD)
         dim = base + self.tone_style(Tone.DIM)
