@@ -492,7 +492,7 @@ async def test_a_left_copy_is_trouble_and_is_ended_after_a_question(
     async with console_session(fleet, still, jobs=jobs) as session:
         put(fleet, qemu("web-1"), block_jobs=(LEFT,))
         await session.settle(3.0)
-        assert "c ends what was left on web-1" in session.notice
+        assert "web-1: left copy; c asks whether to end it: " in session.notice
         assert session.lines[2].startswith("▌  web-1"), "it stands on top"
         assert "! left copy" in session.lines[2]
         assert "1 left copy" in session.lines[0]

@@ -77,7 +77,7 @@ def test_a_copy_of_a_killed_console_is_ended_by_the_next_one(calm: Guest, tmp_pa
     calm.assert_thawed(8.0)
     assert calm.qmp("query-block-jobs")
     with console_of(calm) as console:
-        console.wait_for("c ends what was left")
+        console.wait_for("left copy; c asks whether")
         console.press("c")
         console.wait_for("its jobs are cancelled")
         console.press("\x1b[C\r")

@@ -146,8 +146,8 @@ def _of_copies(old: VmState, new: VmState, at: datetime) -> Iterator[Notice]:
         text = f"{_name(new)}: {safe(str(new.unended), 240)}; it is tried again"
         yield Notice(Level.ERROR, text, at, new.id)
     if new.left_jobs and not old.left_jobs:
-        left = f"what was left on {_name(new)}: {safe(str(new.left_jobs[0]), 200)}"
-        text = f"{key('copy', 'c')} ends {left}"
+        asks = f"left copy; {key('copy', 'c')} asks whether to end it"
+        text = f"{_name(new)}: {asks}: {safe(str(new.left_jobs[0]), 200)}"
         yield Notice(Level.ERROR, text, at, new.id)
 
 
