@@ -315,7 +315,7 @@ def test_a_drills_guest_is_thawed_by_a_key_alone(still: StillClock) -> None:
         for fact in others_facts(VmState(vm, freeze=frozen), paint)
         if fact.label == "next"
     ]
-    assert step == "see that nothing of theirs goes on; then t, which asks first"
+    assert step == "make sure that nothing of theirs runs; then t, which asks first"
 
 
 def test_a_thaw_says_whose_window_it_breaks(still: StillClock) -> None:

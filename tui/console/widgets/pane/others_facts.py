@@ -36,7 +36,7 @@ def others_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
     if others_freeze(state) is OthersFreeze.FROZEN:
         yield Fact("freeze", f"{paint.signs.labelled(look)}: {_left(others, paint)}", look.tone, 0)
         yield Fact("guest", "its writes wait: its agent says frozen", rank=1)
-        thaw = f"see that nothing of theirs goes on; then {key('thaw', 't')}, which asks first"
+        thaw = f"make sure that nothing of theirs runs; then {key('thaw', 't')}, which asks first"
         if state.vm.source != DRILL_SOURCE:
             thaw += f", or: {thaw_command(state.vm, foreign=True)}"
         yield Fact("next", safe(thaw, 400), Tone.WARN, 0)
