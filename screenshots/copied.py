@@ -35,8 +35,17 @@ def add_copies(fleet: Fleet, still: StillClock, *copies: Copy) -> None:
             put(fleet, vm_id, job=copying.progress(still))
             fleet.log(vm_id, Level.INFO, "copying what the disks held when it was taken")
             continue
-        outcome = copy.ended(still)
+        outcome = _of(copy.guest, copy.ended(still))
         copying.ended(fleet, vm_id, outcome)
         level = Level.GOOD if outcome.ok else Level.ERROR
         step = f". NEXT: {outcome.next}" if outcome.next else ""
         fleet.log(vm_id, level, f"{outcome.reason}{step}")
+
+
+def _of(guest: str, outcome: JobOutcome) -> JobOutcome:
+    """Return an outcome whose files are in the guest's own folder."""
+    disks = tuple(
+        disk._replace(target=disk.target and disk.target.replace("/db-1/", f"/{guest}/"))
+        for disk in outcome.disks
+    )
+    return outcome._replace(disks=disks)
