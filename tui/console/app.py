@@ -201,6 +201,7 @@ class FrostwatchApp(KeptViewApp, PageKeysApp):
             above=len(self._top),
             has_windows=not self._read_only,
             teller=self.teller,
+            batches=self.batches,
             table=self.query_one(VmTable),
             pane=self.query_one(DetailPane),
             status=self.query_one(StatusLine),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import TYPE_CHECKING
 
 from agentclient.fleet.store import Fleet, FleetReader
@@ -23,9 +23,11 @@ from tui.shared.fit import safe
 
 if TYPE_CHECKING:
     from agentclient.journal.handover import Handover
+    from tui.console.model.batch import Batch
     from tui.console.model.open_window import OpenWindow
     from tui.console.telling import Teller
     from tui.console.widgets.banner import Banner
+    from tui.console.widgets.batch_line import BatchLine
     from tui.console.widgets.handover import HandoverLines
 
 ROOMY = 24  # lines; on fewer the pane needs half of them to say what an outcome means
@@ -53,6 +55,7 @@ class Display:
         above: how many lines stand above all else, such as the one that says that it is a drill.
         has_windows: this console freezes; one that only looks, or replays, has no window to offer.
         teller: calls an operator who does not look; None for nothing of that kind.
+        batches: returns what was begun of many VMs at once, and goes on.
         parts: table, pane, status, pinned line, notices and filter.
     """
 
@@ -67,6 +70,7 @@ class Display:
         above: int,
         has_windows: bool,
         teller: Teller | None,
+        batches: Callable[[], Iterable[Batch]],
         table: VmTable,
         pane: DetailPane,
         status: StatusLine,
@@ -80,6 +84,7 @@ class Display:
         self._watcher = watcher
         self._clock = clock
         self._teller = teller
+        self._batches = batches
         self._above = above
         self._has_windows = has_windows
         self.table = table
@@ -90,6 +95,7 @@ class Display:
         self._banner: Banner | None = None
         self._handover: HandoverLines | None = None
         self._told: Handover | None = None
+        self._batch: BatchLine | None = None
         self._notices = notices
         self.filter_line = filter_line
         self.enlarged = False  # the pane
@@ -111,6 +117,8 @@ class Display:
         Args:
             ended: the VMs on which something of this console has ended just now, which is told.
         """
+        if ended:
+            self._update_batch()
         if self._fleet.version == self._reader.version:
             self._settle()
             self._pane.show_log()
@@ -134,6 +142,7 @@ class Display:
         self._pane.update_facts()
         self._update_banner()
         self._update_pinned()
+        self._update_batch()
         self.status.update_line()
         self._notices.update_line(self._clock.wall())
         self._update_handover()
@@ -258,6 +267,19 @@ class Display:
             self._handover.tell(*told(self._told, at))
             self.share_height()
 
+    def _update_batch(self) -> None:
+        """Show how far what goes on in many VMs at once is."""
+        going_on = tuple(self._batches())
+        if self._batch is None:
+            if not going_on:
+                return
+            made = load("tui.console.widgets.batch_line", "BatchLine")
+            self._batch = made(self._pane.signs)
+            self._pane.screen.mount(self._batch, before=self._notices)
+        found = load("tui.console.model.batch", "progress_of")(going_on)
+        if self._batch.show(found):
+            self.share_height()
+
     def hide_handover(self) -> bool:
         """Take the handover away; return whether it was there."""
         there = self._handover is not None and self._handover.hide()
@@ -280,7 +302,8 @@ class Display:
     def _room(self) -> int:
         """Lines for table and pane."""
         lines = 3 + self._above + self._pinned.is_there + self.filter_line.is_open
-        lines += sum(one.count for one in (self._banner, self._handover) if one is not None)
+        made = (self._banner, self._handover, self._batch)
+        lines += sum(one.count for one in made if one is not None)
         return max(self._pane.app.size.height - lines, 8)
 
     @property

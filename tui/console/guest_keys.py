@@ -12,6 +12,7 @@ from tui.console.terminal import TerminalApp
 
 if TYPE_CHECKING:
     from tui.console.actions.prompts import Prompts
+    from tui.console.model.batch import Batch
 
 _PROMPTS = ("tui.console.actions.prompts", "Prompts")
 
@@ -42,6 +43,10 @@ class GuestKeysApp(TerminalApp):
     def what_ended(self) -> Iterable[Notice]:
         """Return what came of what has ended since the last time."""
         return self._prompts.ended() if self._prompts is not None else ()
+
+    def batches(self) -> Iterable[Batch]:
+        """Return what was begun of many VMs with one key, and goes on."""
+        return self._prompts.batches() if self._prompts is not None else ()
 
     def action_freeze(self) -> None:
         """Freeze, after a question; only from the table, where one sees which VM it is."""

@@ -29,6 +29,7 @@ from tui.console.dialogs.copy_kind import (
     CopyKind,
 )
 from tui.console.dialogs.copy_run import LeftCopyDialog, LimitDialog, StopCopyDialog
+from tui.console.model.batch import Batch
 from tui.console.model.notices import NAME, Notice
 from tui.console.model.targets import Target, TargetChanged, Targets, resolve
 from tui.console.ports import JobPort, JobsPort
@@ -211,6 +212,11 @@ class CopyPrompt:
             self._context.fleet.log(one.vm.id, level, text)
             name = fit_middle(safe(one.vm.name), NAME)
             yield Notice(level, f"{name}: {text}", self._context.clock.wall(), one.vm.id)
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield the copies of many VMs that were begun with one form, and are not over."""
+        for kind, jobs in self._batches:
+            yield Batch(kind, jobs, lambda job: copy_word(job.wait(0)))
 
     def _ended_batches(self) -> Iterator[Notice]:
         ended = [one for one in self._batches if all(job.done for job in one[1])]

@@ -20,10 +20,11 @@ from agentclient.model.vm import Vm
 from agentclient.operations.group import DEFAULT_WITHIN_S, GroupFreeze
 from tui.console.actions.context import ActionContext
 from tui.console.dialogs.freeze import FreezeAnswer
+from tui.console.model.batch import Batch
 from tui.console.model.notices import Notice, thaw_notice
 from tui.console.model.targets import Target, TargetChanged, Targets, resolve
 from tui.console.ports import OperationPort
-from tui.shared.bulk_words import recap, word_of
+from tui.shared.bulk_words import OK, recap, word_of
 from tui.shared.fit import safe
 
 _NOT_BEGUN = (OutcomeKind.REFUSED, OutcomeKind.FAILED)
@@ -107,6 +108,16 @@ class Executor:
                 level = Level.GOOD if outcome.together else Level.ERROR
                 text = f"group: {safe(outcome.reason, 400)}"
                 yield Notice(level, text, self._context.clock.wall(), sums_up=True)
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield what was begun of many VMs with one key, and has not been told to be over."""
+        for begun in self._batches:
+            yield Batch("freeze", begun, _frozen_word)
+        for group in self._groups:
+            yield Batch("freeze together", group.members, _frozen_word)
+        for begun in (*self._thaw_batches, tuple(self._receipt)):
+            if len(begun) > 1:
+                yield Batch("thaw", begun, _thaw_word)
 
     def thaw(self, targets: Iterable[Target]) -> None:
         """Begin a thaw of each VM; a foreign freeze only where it was foreign at the key press."""
@@ -260,8 +271,7 @@ class Executor:
         for batch in ended:
             frozen = sum(not _thawed(one) for one in batch)
             loud = f"{frozen} MAY STILL BE FROZEN; " if frozen else ""
-            # A freeze that was told to thaw is well once its guest is.
-            told = recap("ok" if _thawed(one) else word_of(one.wait(0)) for one in batch)
+            told = recap(map(_thaw_word, batch))
             text = f"{loud}thaw of {len(batch)} VMs is over: {told}"
             level = Level.ERROR if frozen else Level.GOOD
             yield Notice(level, text, self._context.clock.wall(), sums_up=True)
@@ -289,6 +299,15 @@ class Executor:
 
 def _name(vm: Vm) -> str:
     return safe(vm.name, 60)
+
+
+def _frozen_word(operation: OperationPort) -> str:
+    return word_of(operation.wait(0))
+
+
+def _thaw_word(operation: OperationPort) -> str:
+    """Return how a thaw ended; a freeze that was told to thaw is well once its guest is."""
+    return OK if _thawed(operation) else word_of(operation.wait(0))
 
 
 def _thawed(operation: OperationPort) -> bool:

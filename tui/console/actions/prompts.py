@@ -38,6 +38,7 @@ from tui.console.dialogs.quit import QuitDialog
 from tui.console.dialogs.stop import StopDialog
 from tui.console.dialogs.thaw import ThawDialog
 from tui.console.dialogs.thaw_all import ThawAllAnswer, ThawAllDialog
+from tui.console.model.batch import Batch
 from tui.console.model.commands import Command
 from tui.console.model.exit_kind import ExitKind
 from tui.console.model.notices import Notice
@@ -72,6 +73,11 @@ class Prompts:
         yield from self._executor.ended()
         yield from self.rescue.ended()
         yield from self._copy.ended()
+
+    def batches(self) -> Iterator[Batch]:
+        """Yield what was begun of many VMs with one key, and goes on."""
+        yield from self._executor.batches()
+        yield from self._copy.batches()
 
     def freeze(self) -> None:
         """Ask, and freeze what has nothing in flight; only while one sees which VM it is."""
