@@ -138,7 +138,7 @@ async def test_a_long_name_cuts_nothing_off_a_question(still: StillClock, length
         lines = ["".join(piece.text for piece in line) for line in text._lines]
         assert max(map(cell_len, lines)) <= text.size.width
         whole = "".join(line.strip() for line in lines)
-        for words in (names[0], "pid 4", "● alive", "▲ foreign"):
+        for words in (names[0], "pid 4", "● alive", "◈ foreign"):
             assert words in whole, words
 
 

@@ -66,7 +66,7 @@ async def test_what_somebody_else_froze_is_foreign_and_asked_about_before_it_is_
     guest.freezable = guest.frozen = True
     async with sitting(backend) as console:
         await console.until(
-            lambda: "▲ foreign: frozen" in console.screen
+            lambda: "◈ foreign: frozen" in console.screen
         )  # a key means what is seen
         await console.choose("db1")
         await console.pilot.press("t")

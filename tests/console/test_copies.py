@@ -494,7 +494,7 @@ async def test_a_left_copy_is_trouble_and_is_ended_after_a_question(
         await session.settle(3.0)
         assert "web-1: left copy; c asks whether to end it: " in session.notice
         assert session.lines[2].startswith("▌  web-1"), "it stands on top"
-        assert "! left copy" in session.lines[2]
+        assert "↧ left copy" in session.lines[2]
         assert "1 left copy" in session.lines[0]
         assert "nobody follows it, and nothing certifies it" in session.text
         await session.press("c")
@@ -519,7 +519,7 @@ async def test_a_copy_that_can_not_be_ended_is_trouble_until_it_has(
         await session.settle(3.0)
         assert "web-1: a mirror can't be ended since" in session.notice
         assert session.lines[2].startswith("▌  web-1"), "it stands on top"
-        assert "! not ended" in session.lines[2]
+        assert "∞ not ended" in session.lines[2]
         assert "1 not ended" in session.lines[0]
         assert "it is tried again, and its end is told" in session.text
         await session.press("c")
@@ -591,5 +591,5 @@ async def test_it_reads_in_ascii(still: StillClock, fleet: Fleet, jobs: FakeJobs
     async with console_session(fleet, still, jobs=jobs, signs=Signs(ascii=True)) as session:
         assert "d backup 42%" in session.line_of("db-1")
         assert "####......" in session.text
-        assert "~ crash-co" in session.line_of("web-1")
+        assert "k crash-co" in session.line_of("web-1")
         assert session.text.isascii()

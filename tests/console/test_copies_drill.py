@@ -170,7 +170,7 @@ async def test_a_mirror_is_completed_in_a_window(tmp_path: Path) -> None:
 async def test_what_was_left_is_found_and_ended() -> None:
     async with sitting(CopyTrouble.NONE, CopyTrouble.LEFT) as console:
         await console.go_to("vm-left")
-        await console.until(lambda: "! left copy" in console.screen)  # a key means what is seen
+        await console.until(lambda: "↧ left copy" in console.screen)  # a key means what is seen
         await console.pilot.press("c")
         await console.until(lambda: "drill/left-vm-left.qcow2" in console.screen)
         await console.pilot.press("right", "enter")

@@ -215,4 +215,4 @@ async def test_a_foreign_freeze_is_counted_once(still: StillClock) -> None:
     put(fleet, qemu("a"), freeze=FreezeInfo(FreezeState.FROZEN, still.wall(), foreign=True))
     async with console_session(fleet, still, size=(120, 40)) as session:
         assert "❆ 0 frozen" in session.lines[0]
-        assert "▲ 1 foreign" in session.lines[0]
+        assert "◈ 1 foreign" in session.lines[0]

@@ -75,7 +75,7 @@ async def test_the_header_counts_marks_also_those_that_nobody_sees(
 ) -> None:
     async with console_session(fleet, still) as session:
         await session.press("J", "J")
-        assert "◆ 3 marked " in session.lines[0]
+        assert "★ 3 marked " in session.lines[0]
         await session.press("slash", "c", "enter")
         assert "3 marked, 2 hidden" in session.lines[0]
         await session.press("escape")

@@ -111,8 +111,8 @@ def fleet_with(still: StillClock, others: Others) -> Fleet:
     ("state", "word", "freeze"),
     [
         (OthersState.PENDING, "◔ 1 others-pending", "◔ pending"),
-        (OthersState.LOST, "✗ 1 others-lost", "✗ lost"),
-        (OthersState.LEFT, "✗ 1 others-lost", "✗ lost"),
+        (OthersState.LOST, "⊗ 1 others-lost", "⊗ lost"),
+        (OthersState.LEFT, "⊗ 1 others-lost", "⊗ lost"),
     ],
 )
 async def test_row_header_and_pinned_line_say_what_who_and_for_how_long(
@@ -184,8 +184,8 @@ async def test_what_was_lost_is_told_when_they_have_left(still: StillClock) -> N
     closed = AgentHealth(AgentState.CLOSED, KnownBy.PORT, seen_at=still.wall())
     put(fleet, qemu("db"), others=lost, agent=closed, freeze=FreezeInfo())
     async with console_session(fleet, still) as session:
-        assert "✗ 1 others-lost" in session.lines[0]
-        assert "✗ lost longest: db, for ≥12:41, by Proxmox's vzdump 101" in session.lines[1]
+        assert "⊗ 1 others-lost" in session.lines[0]
+        assert "⊗ lost longest: db, for ≥12:41, by Proxmox's vzdump 101" in session.lines[1]
         assert "✗ lost" in session.line_of(" db ")
         await session.press("L", "enter")
         told = " ".join(line[10:].strip() for line in session.lines[4:])
@@ -245,7 +245,7 @@ async def test_nothing_in_header_and_pinned_line_is_cut_within_a_word(still: Sti
     put(fleet, qemu("vm-16"), last=lost())
     put(fleet, qemu("vm-17"), freeze=FreezeInfo(FreezeState.FREEZING, since))
     async with console_session(fleet, still) as session:
-        header = " 14 VMs ❆0 frozen ◐1 ✗1 others-lost ◔3 ▲1 foreign ▲1 silent ✗1 lost"
+        header = " 14 VMs ❆0 frozen ◐1 ⊗1 others-lost ◔3 ◈1 foreign ⋯1 silent ✗1 lost"
         assert session.lines[0].startswith(f"{header} ")
         assert session.lines[1].rstrip().endswith("(pid 4711)")  # no cut "4 more"
 

@@ -170,7 +170,7 @@ async def test_of_a_freeze_that_was_not_answered_nothing_is_said_to_be_covered(
 async def test_a_member_of_a_group_that_failed_is_not_certified(still: StillClock) -> None:
     async with console_session(half_lost(still), still, size=SMALL) as session:
         await session.press("slash", *"web-1", "enter")
-        assert "◇ no group" in session.line_of("web-1 ")
+        assert "≠ no group" in session.line_of("web-1 ")
         assert "Not consistent with its group" in session.text
         assert "The guest writes again" in session.text
 

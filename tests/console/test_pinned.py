@@ -23,7 +23,7 @@ def foreign(still: StillClock, seconds: float) -> FreezeInfo:
 
 async def test_it_is_pinned_whatever_cursor_filter_and_scroll_are(still: StillClock) -> None:
     async with console_session(thousand(still), still) as session:
-        pinned = "▲ frozen longest: vm-0250, for ≥12:03, foreign · 2 more"
+        pinned = "◈ frozen longest: vm-0250, for ≥12:03, foreign · 2 more"
         assert pinned in session.lines[1]
         await session.press("G", "slash", *"vm-09", "enter")
         assert pinned in session.lines[1]

@@ -118,8 +118,8 @@ async def test_help_names_every_key_and_every_state(still: StillClock) -> None:
         await session.press("question_mark")
         for words in (
             "Space", "Freeze the marked VMs", "Thaw the marked VMs", "Stop waiting, and thaw",
-            "!word hides", "PgDn", "● alive", "▲ silent", "◆ busy", "❆ frozen", "▲ foreign",
-            "✓ verified", "◇ unverified", "◧ partial", "✗ lost", "▲ timeout", "⊘ refused",
+            "!word hides", "PgDn", "● alive", "⋯ silent", "◆ busy", "❆ frozen", "◈ foreign",
+            "✓ verified", "◇ unverified", "◧ partial", "✗ lost", "† timeout", "⊘ refused",
             "■ failed", "▼ broken", "SILENT",
         ):  # fmt: skip
             assert words in session.text, words

@@ -244,7 +244,7 @@ async def test_one_broken_vm_is_one_broken_row(still: StillClock) -> None:
 async def test_marks_are_seen(still: StillClock) -> None:
     async with console_session(fleet_of(["a", "b"], still), still) as session:
         await session.press("space")
-        assert session.lines[2].startswith(" ◆ a")
+        assert session.lines[2].startswith(" ★ a")
         assert session.cursor == "b"
         assert "1 marked" in session.lines[0]
         await session.press("up", "space")
@@ -261,7 +261,7 @@ async def test_ascii_mode_shows_nothing_else(still: StillClock) -> None:
             assert session.text.isascii(), keys
         await session.press("escape")
         assert "( freezing" in session.line_of("app-1 ")
-        assert "^ foreign" in session.line_of("db-2  ")
+        assert "F foreign" in session.line_of("db-2  ")
         assert session.cursor == "old-win"
 
 

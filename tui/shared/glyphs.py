@@ -1,9 +1,8 @@
 """What every state looks like: its sign, its word, its tone and what it means, in one place.
 
 The table, the pane, the header, the dialogs and the help all read from here, so that a state is
-called the same everywhere. The words are agentclient's own. A sign is one cell wide, and no two
-agents', freezes', runs' or outcomes' states share one: it reads without colour. What has signs of
-its own has such ones in ASCII, too.
+called the same everywhere. The words are agentclient's own. A sign is one cell wide, and means one
+thing wherever it stands: it reads without colour. What has a sign of its own has one in ASCII, too.
 """
 
 from __future__ import annotations
@@ -47,8 +46,8 @@ class Look(NamedTuple):
 AGENT: Mapping[AgentState, Look] = {
     AgentState.ALIVE: Look("●", "@", "alive", Tone.GOOD, "answered within its deadline"),
     AgentState.OPEN: Look("○", "o", "open", Tone.NORMAL, "its port is open; not asked yet"),
-    AgentState.CLOSED: Look("✗", "x", "closed", Tone.BAD, "its port is closed: no agent runs"),
-    AgentState.SILENT: Look("▲", "^", "silent", Tone.WARN, "its port is open; no answer in time"),
+    AgentState.CLOSED: Look("▽", "c", "closed", Tone.BAD, "its port is closed: no agent runs"),
+    AgentState.SILENT: Look("⋯", "s", "silent", Tone.WARN, "its port is open; no answer in time"),
     AgentState.BUSY: Look("◆", "&", "busy", Tone.WARN, "somebody else holds the channel"),
     AgentState.NONE: Look("–", "-", "none", Tone.DIM, "no channel is configured"),
     AgentState.UNKNOWN: Look("?", "?", "unknown", Tone.DIM, "cannot tell"),
@@ -62,8 +61,8 @@ FREEZE: Mapping[FreezeState | None, Look] = {
     None: Look("?", "?", "unknown", Tone.DIM, "nobody has told us yet"),
 }
 LEFT = Look("!", "!", "frozen?", Tone.BAD, "its thaw was not acknowledged: may still be frozen")
-LEFT_BY = Look("!", "!", "left", Tone.BAD, "frozen by a frostwatch that has ended; a thaw ends it")
-FOREIGN = Look("▲", "^", "foreign", Tone.WARN, "frozen, and not provably by this console")
+LEFT_BY = Look("⚑", "L", "left", Tone.BAD, "frozen by a frostwatch that has ended; a thaw ends it")
+FOREIGN = Look("◈", "F", "foreign", Tone.WARN, "frozen, and not provably by this console")
 OTHERS_PENDING = Look(
     "◔",
     "w",
@@ -72,19 +71,19 @@ OTHERS_PENDING = Look(
     "others wait for the agent's answer",
 )
 OTHERS_LOST = Look(
-    "✗", "x", OthersFreeze.LOST.value, Tone.BAD, "what others sent will not be answered"
+    "⊗", "X", OthersFreeze.LOST.value, Tone.BAD, "what others sent will not be answered"
 )
 
 RUN: Mapping[RunState, Look] = {
     RunState.RUNNING: Look("▸", "r", "running", Tone.NORMAL),
     RunState.PAUSED: Look("‖", "=", "paused", Tone.WARN),
-    RunState.IO_ERROR: Look("✗", "x", "io-error", Tone.BAD),
+    RunState.IO_ERROR: Look("‡", "E", "io-error", Tone.BAD),
     RunState.SUSPENDED: Look("☾", "z", "suspended", Tone.WARN),
     RunState.MIGRATING: Look("→", "m", "migrating", Tone.WARN),
     RunState.MIGRATED: Look("↗", "g", "migrated", Tone.DIM),
     RunState.SHUTDOWN: Look("□", "_", "shutdown", Tone.DIM),
-    RunState.PANICKED: Look("■", "#", "panicked", Tone.BAD),
-    RunState.GONE: Look("–", "-", "gone", Tone.DIM),
+    RunState.PANICKED: Look("▩", "P", "panicked", Tone.BAD),
+    RunState.GONE: Look("⊠", "G", "gone", Tone.DIM),
     RunState.UNKNOWN: Look("?", "?", "unknown", Tone.DIM),
 }
 
@@ -97,7 +96,7 @@ OUTCOME: Mapping[OutcomeKind, Look] = {
         "◧", "%", "partial", Tone.BAD, "some file systems are frozen, or may not be"
     ),
     OutcomeKind.LOST: Look("✗", "x", "lost", Tone.BAD, "will never be answered"),
-    OutcomeKind.TIMEOUT: Look("▲", "^", "timeout", Tone.BAD, "no answer within the schedule"),
+    OutcomeKind.TIMEOUT: Look("†", "T", "timeout", Tone.BAD, "no answer within the schedule"),
     OutcomeKind.REFUSED: Look("⊘", "/", "refused", Tone.DIM, "not sent; the reason is named"),
     OutcomeKind.FAILED: Look(
         "■", "#", "failed", Tone.BAD, "the agent answered with an error, or froze nothing"
@@ -108,19 +107,19 @@ OUTCOME: Mapping[OutcomeKind, Look] = {
 }
 
 NO_GROUP = Look(
-    "◇", "~", "no group", Tone.BAD, "verified by itself; its group was not frozen together"
+    "≠", "N", "no group", Tone.BAD, "verified by itself; its group was not frozen together"
 )
 
 JOB = Look("⇣", "d", "copying", Tone.ACTIVE, "its disks are copied; the row says how far it is")
 LEFT_JOB = Look(
-    "!",
-    "!",
+    "↧",
+    "D",
     "left copy",
     Tone.BAD,
     "left by a frostwatch that has ended; copy ends it",
 )
 UNENDED = Look(
-    "!", "!", "not ended", Tone.BAD, "a copy that QEMU can't end: its storage hangs; tried again"
+    "∞", "8", "not ended", Tone.BAD, "a copy that QEMU can't end: its storage hangs; tried again"
 )
 
 PHASE: Mapping[Phase, Look] = {
@@ -128,8 +127,8 @@ PHASE: Mapping[Phase, Look] = {
     Phase.PREPARING: Look("◌", ",", "preparing", Tone.ACTIVE),
     Phase.PENDING: Look("◐", "(", "pending", Tone.ACTIVE),
     Phase.BLOCKED: Look("‖", "=", "blocked", Tone.WARN),
-    Phase.DRAINING: Look("◌", ",", "draining", Tone.WARN),
-    Phase.VERIFYING: Look("◌", ",", "verifying", Tone.ACTIVE),
+    Phase.DRAINING: Look("≋", "i", "draining", Tone.WARN),
+    Phase.VERIFYING: Look("◎", "e", "verifying", Tone.ACTIVE),
     Phase.HELD: Look("❆", "*", "held", Tone.FROZEN),
     Phase.AT_RISK: Look("▲", "^", "at risk", Tone.WARN),
     Phase.THAWING: Look("◑", ")", "thawing", Tone.ACTIVE),
@@ -176,7 +175,7 @@ class Signs(NamedTuple):
     @property
     def mark(self) -> str:
         """What stands before a marked VM."""
-        return "M" if self.ascii else "◆"
+        return "M" if self.ascii else "★"
 
     @property
     def returns(self) -> str:
@@ -231,7 +230,7 @@ class Signs(NamedTuple):
     @property
     def at_least(self) -> str:
         """What stands before a clock that may have begun earlier."""
-        return ">" if self.ascii else "≥"
+        return ">=" if self.ascii else "≥"
 
 
 def detect_signs() -> Signs:

@@ -21,14 +21,14 @@ CONSISTENT: Final = Look(
     "✓", "+", "consistent", Tone.GOOD, "complete, and taken in a certified freeze window"
 )
 CRASH_CONSISTENT: Final = Look(
-    "≈", "~", "crash-consistent", Tone.WARN, "complete; as after a power failure"
+    "≈", "k", "crash-consistent", Tone.WARN, "complete; as after a power failure"
 )
 _RESULTS: Final[Mapping[JobResult, Look]] = {
     JobResult.FAILED: Look("■", "#", "failed", Tone.BAD, "there is no complete copy"),
-    JobResult.CANCELLED: Look("–", "-", "cancelled", Tone.DIM, "stopped; there is no copy"),
+    JobResult.CANCELLED: Look("↶", "b", "cancelled", Tone.DIM, "stopped; there is no copy"),
     JobResult.REFUSED: Look("⊘", "/", "refused", Tone.DIM, "not begun; the reason is named"),
     JobResult.LEFT: Look(
-        "!", "!", "left", Tone.WARN, "QEMU may go on with it, and nobody follows it"
+        "↧", "D", "left", Tone.WARN, "QEMU may go on with it, and nobody follows it"
     ),
 }
 POLICIES: Final[Mapping[FreezePolicy, str]] = {
