@@ -57,7 +57,7 @@ pictures: $(DEV) ## draw the README's pictures again
 	@.ci/setup fonts
 	$(BIN)/python -m screenshots
 
-man: $(DEV) ## write the man pages again
+man: $(DEV) ## write the man pages and the list of keys again
 	$(BIN)/python -m tests.manual
 
 packages: $(DEV)

@@ -1,7 +1,8 @@
-"""``python -m tests.manual``: writes all man pages, and takes away those of no command."""
+"""``python -m tests.manual``: writes the list of keys, and the man pages of all commands."""
 
 from __future__ import annotations
 
+from tests.manual import keys
 from tests.manual.pages import FOLDER, pages
 
 
@@ -14,6 +15,7 @@ def main() -> None:
             old.unlink()
     for name, text in wanted.items():
         (FOLDER / name).write_text(text)
+    keys.FILE.write_text(keys.text())
 
 
 if __name__ == "__main__":
