@@ -57,7 +57,7 @@ pictures: $(DEV) ## draw the README's pictures again
 	@.ci/setup fonts
 	$(BIN)/python -m screenshots
 
-man: $(DEV) ## write the man pages and the list of keys again
+man: $(DEV) ## write the man pages, the list of keys and the JSON Schema again
 	$(BIN)/python -m tests.manual
 
 packages: $(DEV)

@@ -1,8 +1,8 @@
-"""``python -m tests.manual``: writes the list of keys, and the man pages of all commands."""
+"""``python -m tests.manual``: writes the man pages, the list of keys, and the JSON Schema."""
 
 from __future__ import annotations
 
-from tests.manual import keys
+from tests.manual import json_schema, keys
 from tests.manual.pages import FOLDER, pages
 
 
@@ -16,6 +16,7 @@ def main() -> None:
     for name, text in wanted.items():
         (FOLDER / name).write_text(text)
     keys.FILE.write_text(keys.text())
+    json_schema.FILE.write_text(json_schema.text())
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta, timezone
-from enum import StrEnum
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,26 +10,15 @@ from typing import Any, cast
 import pytest
 
 from agentclient.fleet.findings import Finding, FindingLevel, finding_object
-from agentclient.fleet.watch_events import WatchEventKind
 from agentclient.jobs.archive import Backup
 from agentclient.jobs.catalogue import Listed, listed_object
-from agentclient.jobs.prune import PruneAction
 from agentclient.jobs.verify import Verified, verified_object
 from agentclient.journal.json_contract import window_object
 from agentclient.journal.storage.tables import MOMENTS
 from agentclient.journal.window_row import WindowRow
-from agentclient.model.command import CommandRun, CommandStep, ThawWhen
+from agentclient.model.command import CommandRun, ThawWhen
 from agentclient.model.disk_snapshot import SnapshotFound, SnapshotKind
 from agentclient.model.events import Event, EventKind
-from agentclient.model.explanation.entry import Topic
-from agentclient.model.job import (
-    Consistency,
-    FreezePolicy,
-    JobKind,
-    JobRefusal,
-    JobResult,
-    JobStage,
-)
 from agentclient.model.json_contract import (
     command_object,
     dumps,
@@ -42,24 +30,17 @@ from agentclient.model.json_contract import (
     vm_object,
 )
 from agentclient.model.meaning import rescue_with_meaning
-from agentclient.model.others import WritesSeen
-from agentclient.model.others_freeze import Grade
-from agentclient.model.others_past import OthersResult
 from agentclient.model.outcome import Evidence, FileSystem, Outcome
 from agentclient.model.rescue import Means, RescueOutcome, Rung, RungResult, Step
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, LeftBy, VmState
 from agentclient.model.states import (
     AgentState,
     Cause,
-    CopyIs,
     EvidenceResult,
     FreezeState,
-    GuestIs,
     KnownBy,
     Level,
-    OthersState,
     OutcomeKind,
-    Refusal,
     RunState,
     WindowKind,
     WindowState,
@@ -67,47 +48,11 @@ from agentclient.model.states import (
 from agentclient.model.vm import Vm, VmId
 from agentclient.operations.rescue.ladder import Offer, offer_object
 from tests.event_details import event_details
+from tests.unit.json_lists import CLOSED
 
 DOCS = Path(__file__).parents[2] / "docs" / "json.md"
 AT = datetime(2026, 3, 1, 10, 20, 30, 123456, tzinfo=timezone(timedelta(hours=1)))
 WEB = VmId("qemu", "web1")
-
-CLOSED: dict[str, type[StrEnum]] = {
-    "run_state": RunState,
-    "agent.state": AgentState,
-    "agent.how": KnownBy,
-    "freeze.state": FreezeState,
-    "others.state": OthersState,
-    "others.writes": WritesSeen,
-    "watch.event": WatchEventKind,
-    "watch.grade": Grade,
-    "others.result": OthersResult,
-    "event": EventKind,
-    "level": Level,
-    "outcome": OutcomeKind,
-    "refusal": Refusal,
-    "cause": Cause,
-    "evidence.result": EvidenceResult,
-    "copy_is": CopyIs,
-    "guest_is": GuestIs,
-    "rung": Rung,
-    "by": Means,
-    "found": RungResult,
-    "finding.level": FindingLevel,
-    "word.topic": Topic,
-    "window.kind": WindowKind,
-    "window.state": WindowState,
-    "job": JobKind,
-    "job.policy": FreezePolicy,
-    "prune.action": PruneAction,
-    "snapshot.kind": SnapshotKind,
-    "job.stage": JobStage,
-    "what": CommandStep,
-    "thaw_when": ThawWhen,
-    "job.result": JobResult,
-    "job.consistency": Consistency,
-    "job.refusal": JobRefusal,
-}
 
 OUTCOME = Outcome(
     OutcomeKind.PARTIAL,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from agentclient.backends.base import Note
 from agentclient.model.clock import now
@@ -63,6 +64,25 @@ def test_metrics_are_well_formed(well: World, capsys: pytest.CaptureFixture[str]
         assert line in lines
     names = [line.split()[2] for line in lines if line.startswith("# TYPE")]
     assert len(names) == len(set(names)), "each metric is told of once, at one place"
+
+
+def test_metrics_are_read_as_prometheus_reads_them(
+    well: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = 'a "name"\\ of its own'
+    well.add(odd, agent=SILENT)
+    assert run(["list", "--format", "prometheus"]) == 0
+    told = capsys.readouterr().out
+    families = {one.name: one for one in text_string_to_metric_families(told)}
+    assert all(one.type == "gauge" and one.documentation for one in families.values())
+    assert {sample.labels["name"] for sample in families["frostwatch_vm_info"].samples} >= {odd}
+    for family in families.values():
+        labels = [tuple(sorted(sample.labels.items())) for sample in family.samples]
+        assert len(labels) == len(set(labels)), family.name
+        # A sum over states counts each VM once.
+        if family.name.endswith("_state"):
+            assert {sample.value for sample in family.samples} == {0.0, 1.0}
+    assert families["frostwatch_vms"].samples[0].value == 3
 
 
 def test_a_file_is_replaced_as_a_whole(
