@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from textual.pilot import Pilot
 
 from agentclient.fleet.store import Fleet
 from agentclient.model.snapshot import FreezeInfo
@@ -39,16 +44,17 @@ PLAYED = (
 )
 
 
-async def replay() -> str:
-    """Return a replay in the middle of the night, as SVG."""
+@asynccontextmanager
+async def replaying(signs: Signs, size: tuple[int, int]) -> AsyncIterator[Pilot[Any]]:
+    """Play a replay up to the middle of the night; yield its console."""
     os.environ["TZ"] = "UTC"  # its times are shown as of here
     time.tzset()
     incident, now = incident_of(NIGHT), [0.0]
     assert incident is not None
     playing = Replay(incident, speed=5.0, clock=lambda: now[0])
-    app = ReplayApp(playing, signs=Signs())
+    app = ReplayApp(playing, signs=signs)
     try:
-        async with app.run_test(size=SMALL) as pilot:
+        async with app.run_test(size=size) as pilot:
             await pilot.pause(0.2)  # it is begun once it is on the screen
             now[0] = 2.8
             app._follow()
@@ -57,12 +63,43 @@ async def replay() -> str:
             await pilot.press("slash", *"mail1", "enter", "escape")
             app.parts.second()
             await pilot.pause()
-            return app.export_screenshot(title=TITLE)
+            yield pilot
     finally:
         playing.stop()
 
 
-def _trainee(facts: int) -> tuple[TrainingApp, StillClock]:
+@asynccontextmanager
+async def training(
+    signs: Signs,
+    size: tuple[int, int],
+    *,
+    keys: tuple[str, ...],
+    facts: int,
+    seconds: float,
+    read: bool = True,
+) -> AsyncIterator[Pilot[Any]]:
+    """Play the scenario of an agent that has hung; yield its console.
+
+    Args:
+        signs: the set of signs.
+        size: columns and lines.
+        keys: pressed once the task has been read.
+        facts: how much has been done and has happened by then.
+        seconds: how long that took.
+        read: the task has been read; without, it is on the screen.
+    """
+    app, still = _trainee(facts, signs)
+    async with app.run_test(size=size) as pilot:
+        still.advance(seconds)
+        await pilot.press(*(("enter",) if read else ()))
+        app.follow()
+        app.parts.second()  # as soon as a second has passed: the clock says so in any case
+        await pilot.press(*keys)
+        await pilot.pause()
+        yield pilot
+
+
+def _trainee(facts: int, signs: Signs) -> tuple[TrainingApp, StillClock]:
     still = StillClock()
     scenario, notebook = SCENARIOS["hung"], Notebook(lambda: still.mono)
     fleet: Fleet = fleet_of([one.name for one in scenario.guests], still)
@@ -71,30 +108,25 @@ def _trainee(facts: int) -> tuple[TrainingApp, StillClock]:
         put(fleet, fleet.find("files1").id, freeze=frozen)
     app = TrainingApp(
         scenario, notebook, fleet, FakeOperations(), FakeWatcher(), read_only=False,
-        interval_s=15.0, clock=still.clock, signs=Signs(),
+        interval_s=15.0, clock=still.clock, signs=signs,
     )  # fmt: skip
     notebook.diary.facts += [Fact(at, "files1", what, text) for at, what, text in PLAYED[:facts]]
     return app, still
 
 
+async def replay() -> str:
+    """Return a replay in the middle of the night, as SVG."""
+    async with replaying(Signs(), SMALL) as pilot:
+        return pilot.app.export_screenshot(title=TITLE)
+
+
 async def scenario() -> str:
     """Return a scenario in which an agent has hung, with its hint, as SVG."""
-    app, _ = _trainee(3)
-    async with app.run_test(size=SMALL) as pilot:
-        await pilot.press("enter")
-        app.follow()
-        await pilot.press("i")
-        await pilot.pause()
-        return app.export_screenshot(title=TITLE)
+    async with training(Signs(), SMALL, keys=("i",), facts=3, seconds=0.0) as pilot:
+        return pilot.app.export_screenshot(title=TITLE)
 
 
 async def debrief() -> str:
     """Return the debrief of that scenario, as SVG."""
-    app, still = _trainee(len(PLAYED))
-    async with app.run_test(size=SMALL) as pilot:
-        still.advance(57.5)
-        await pilot.press("enter")
-        app.follow()
-        app.parts.second()  # as soon as a second has passed: the clock says so in any case
-        await pilot.pause()
-        return app.export_screenshot(title=TITLE)
+    async with training(Signs(), SMALL, keys=(), facts=len(PLAYED), seconds=57.5) as pilot:
+        return pilot.app.export_screenshot(title=TITLE)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 from rich.color import ColorType
 
-from tests.console.console_session import LARGE, SMALL, ConsoleSession, console_session, make_app
+from tests.console.console_session import LARGE, SMALL, ConsoleSession, console_session
 from tests.console.fakes import StillClock
 from tests.console.fleets import every_state
 from tui.shared.colours import TERMINAL, THEMES
 
-Compare = Callable[..., bool]
 NAMES = [*THEMES]
 
 
@@ -85,9 +83,3 @@ async def test_the_answer_that_is_chosen_is_seen_without_colours(
                 assert style is not None
                 assert bool(style.reverse) is (word == chosen), (word, chosen)
             await session.press("right")
-
-
-@pytest.mark.parametrize("name", [name for name in NAMES if name not in ("dark",)])
-def test_what_a_theme_looks_like(snap_compare: Compare, still: StillClock, name: str) -> None:
-    keys = ["Y"] * NAMES.index(name)
-    assert snap_compare(make_app(every_state(still), still), press=keys, terminal_size=(120, 40))
