@@ -21,6 +21,7 @@ from screenshots.copied import Copy, add_copies
 from screenshots.drilled import Play, fleet_of_a_drill
 from screenshots.others import stuck_backups
 from screenshots.recorded import Frame, record
+from screenshots.stamp import stamped
 from tests.console import copying
 from tests.console.console_session import SMALL, console_session
 from tests.console.fakes import FakeJobs, StillClock
@@ -143,7 +144,7 @@ def main() -> None:
         path = HERE / f"{scene.name}.svg"
         path.write_text(svg)
         png = resvg_py.svg_to_bytes(svg_string=svg, zoom=_ZOOM, monospace_family="DejaVu Sans Mono")
-        path.with_suffix(".png").write_bytes(bytes(png))
+        path.with_suffix(".png").write_bytes(stamped(bytes(png), svg))
         print(path.stem)
     path = HERE / "session-80x24.svg"
     path.write_text(session())
