@@ -37,6 +37,7 @@ _POWERS = (
 )
 _MOST = 200  # file systems
 _BAR = 10
+_LABEL = 11
 _KIND, _SIZE, _USED = 8, 9, 5
 
 
@@ -64,7 +65,7 @@ def guest_lines(
     yield EMPTY
     yield from _system(state, report)
     yield EMPTY
-    yield from _allowed(report, signs)
+    yield from _allowed(report, signs, room)
     yield from _file_systems(state, report, moment, signs, room)
 
 
@@ -86,16 +87,22 @@ def _missing(report: GuestReport, command: str) -> str:
     return f"not told: {safe(why, 200)}" if why else "not known"
 
 
-def _allowed(report: GuestReport, signs: Signs) -> Iterator[Line]:
+def _allowed(report: GuestReport, signs: Signs, room: int) -> Iterator[Line]:
+    """Yield what an agent allows: what does not fit a line stands below what does."""
     if not report.known:
         return
     for label, commands, bad in (("freezes", _FREEZES, Tone.BAD), ("also", _POWERS, Tone.DIM)):
-        pieces = [Piece(fit(label, 11), Tone.DIM)]
+        pieces, used = [Piece(fit(label, _LABEL), Tone.DIM)], _LABEL
         for name, command in commands:
             allowed = command in report.enabled
-            sign = signs.yes if allowed else signs.no
+            text = f"{signs.yes if allowed else signs.no} {name}"
             tone = Tone.GOOD if allowed and bad is Tone.BAD else Tone.NORMAL if allowed else bad
-            pieces.append(Piece(f"{sign} {name}  ", tone))
+            if used + 2 + cell_len(text) > room:
+                yield tuple(pieces)
+                pieces, used = [Piece(" " * _LABEL)], _LABEL
+            gap = "  " if used > _LABEL else ""
+            pieces.append(Piece(f"{gap}{text}", tone))
+            used += cell_len(gap) + cell_len(text)
         yield tuple(pieces)
     yield EMPTY
 

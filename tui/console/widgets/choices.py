@@ -14,6 +14,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from tui.console.widgets.toned import Toned
+from tui.shared.fit import ELLIPSIS
 from tui.shared.glyphs import Signs
 from tui.shared.tone import Line, Tone
 
@@ -84,7 +85,10 @@ class Choices(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         segments = [Segment(sign, base + self.tone_style(Tone.ACTIVE))]
         for piece in self._line_of(number):
             segments.append(Segment(piece.text, base + self.tone_style(piece.tone)))
-        return Strip(segments).adjust_cell_length(width, base)
+        strip = Strip(segments)
+        if strip.cell_length > width:
+            strip = Strip([*strip.crop(0, width - 1), Segment(ELLIPSIS, base)])
+        return strip.adjust_cell_length(width, base)
 
     @property
     def room(self) -> int:
