@@ -307,7 +307,7 @@ class FreezeMachine:
                 return self._drain(now)
             case FreezeStage.DRAINING if change in (Change.OPENED, Change.RESTARTED):
                 # A new agent is there: it will answer the sync, so it is worth a little more time.
-                self.schedule.wait(now, self.stage)
+                self.schedule.drain_once_more(now)
             case FreezeStage.VERIFYING if self.watch.ever_closed:
                 return self._answered(now)
         return []

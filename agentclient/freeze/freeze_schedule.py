@@ -41,6 +41,7 @@ class FreezeSchedule:
         self._schedule = schedule
         self.step = 1
         self.until = inf
+        self._can_drain_more = False
         self.on_sent(now)
 
     @property
@@ -63,7 +64,14 @@ class FreezeSchedule:
 
     def wait(self, now: float, stage: FreezeStage) -> None:
         """Wait for what the channel still holds, or for the agent's status."""
-        self.until = now + (DRAIN_S if stage is FreezeStage.DRAINING else VERIFY_S)
+        self._can_drain_more = stage is FreezeStage.DRAINING
+        self.until = now + (DRAIN_S if self._can_drain_more else VERIFY_S)
+
+    def drain_once_more(self, now: float) -> None:
+        """Wait as long again for what the channel still holds: once, whatever the port does."""
+        if self._can_drain_more:
+            self._can_drain_more = False
+            self.until = now + DRAIN_S
 
     def wait_no_more(self) -> None:
         """Wait for nothing but the freeze's own answer, or the end of its window."""

@@ -112,6 +112,18 @@ def test_a_restart_between_two_looks_is_lost(lose_unread: bool) -> None:
     assert (verdict.kind, verdict.cause) == (OutcomeKind.LOST, Cause.AGENT_RESTARTED)
 
 
+def test_agents_that_come_and_go_without_end_are_not_waited_for() -> None:
+    freeze = VirtualFreeze(VirtualGuest(hook_s=60))
+    freeze.run(5.0)
+    for _ in range(40):
+        freeze.guest.kill(lose_unread=True)
+        freeze.guest.respawn()
+        freeze.step(0.05)
+    assert freeze.at(EventKind.VERDICT) < 6.0
+    verdict = freeze.verdict
+    assert (verdict.kind, verdict.cause) == (OutcomeKind.LOST, Cause.AGENT_RESTARTED)
+
+
 def test_a_half_frozen_guest_that_says_frozen_is_partial() -> None:
     freeze = VirtualFreeze(VirtualGuest(flush_s=10))
     freeze.run(15.0)
