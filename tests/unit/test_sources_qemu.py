@@ -258,6 +258,19 @@ def test_two_processes_that_name_one_agents_socket_are_not_frozen(
     assert all(reason is not None and "/run/web.qga" in reason for reason in disabled[:2])
 
 
+@pytest.mark.parametrize("path", [r"/run/\u0000.qga", r"/run/\ud800.qga"])
+def test_a_path_that_none_can_be_costs_no_other_vm(
+    proc: FakeProc, source: QemuBackend, path: str
+) -> None:
+    odd = f'{{"backend":"socket","id":"qga0","path":"{path}","server":true}}'
+    proc.add(70, argv())
+    proc.add(71, ["qemu-system-x86_64", "-name", "odd", "-chardev", odd, *AGENT])
+    usual, other = source.list_vms()
+    assert (usual.name, usual.freeze_disabled) == ("web", None)
+    assert (other.name, other.agent) == ("odd", None)
+    assert "no UNIX socket" in (other.out_of_reach or "")
+
+
 def test_relative_paths_start_at_the_process_folder(proc: FakeProc, source: QemuBackend) -> None:
     proc.add(70, argv("-qmp", "unix:qmp,server=on", agent="run/qga"), cwd="/srv/vm")
     vm = only(source)

@@ -12,6 +12,7 @@ Facts used: Proxmox 8 starts ``-chardev socket,id=qmp,path=…,server=on,wait=of
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -231,7 +232,7 @@ class _Reader:
 
 
 def _chardev(found: dict[str, str]) -> Chardev:
-    path = found.get("path") or None
+    path = found.get("path") if _is_path(found.get("path", "")) else None
     is_socket = found.get("backend") == "socket"
     return Chardev(
         id=found.get("id", ""),
@@ -244,6 +245,14 @@ def _chardev(found: dict[str, str]) -> Chardev:
         abstract=is_on(found.get("abstract")),
         reconnect=found.get("reconnect", found.get("reconnect-ms", "0")) != "0",
     )
+
+
+def _is_path(text: str) -> bool:
+    """Whether it can be a file's path: JSON can name what no system takes."""
+    try:
+        return bool(text) and b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def _agent_word(chardev: Chardev) -> str | None:
