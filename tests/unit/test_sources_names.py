@@ -314,6 +314,30 @@ def test_a_read_that_hangs_costs_a_note_and_no_row(
     assert [vm.freeze_disabled for vm in source.list_vms()] == [None, None]
 
 
+def test_what_a_read_that_hung_has_found_is_not_taken_for_the_present(
+    pve: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(pve / "104.conf")
+    configs = ProxmoxConfigs(pve.parent, read_s=0.1)
+    configs.read({104: True})
+    alive = threading.Thread.is_alive
+
+    def ends_now(thread: threading.Thread) -> bool:
+        before = alive(thread)
+        if thread.name == "proxmox" and before:
+            (pve / "104.conf").write_text("name: web\n")
+            while alive(thread):
+                time.sleep(0.01)
+        return before
+
+    monkeypatch.setattr(threading.Thread, "is_alive", ends_now)
+    found = configs.read({104: True, 105: True})
+    assert ["a read hangs" in (found[vmid].freeze_disabled or "") for vmid in (104, 105)] == [
+        True,
+        True,
+    ]
+
+
 @each_lack
 def test_without_a_thread_nothing_is_read_and_nothing_frozen(
     pve: Path, start: Callable[..., None], why: str, monkeypatch: pytest.MonkeyPatch

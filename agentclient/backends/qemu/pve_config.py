@@ -20,6 +20,7 @@ _OFF = frozenset({"0", "off", "no", "false"})
 # The names that the switch for freezes has had in Proxmox's versions.
 _FREEZE_SWITCHES = ("guest-fsfreeze", "freeze-fs", "freeze-fs-on-backup")
 READ_S: Final = 1.0
+_HANGS: Final = "a read hangs (is pve-cluster well?)"
 
 
 class ProxmoxConfig(NamedTuple):
@@ -69,14 +70,16 @@ class ProxmoxConfigs:
         """
         if not vmids:
             return {}
+        why = _HANGS
         if self._reading is None or not self._reading.is_alive():
             try:
                 self._begin(vmids)
             except NO_THREAD as error:
                 return {vmid: self._unread(vmid, why_no_thread(error)) for vmid in vmids}
-        if self._is_known:
-            return self._known
-        why = self._failure or "a read hangs (is pve-cluster well?)"
+            if self._is_known:
+                return self._known
+            why = self._failure or _HANGS
+        # An earlier read that ends just now was of other VMs, and of who knows when.
         return {vmid: self._unread(vmid, why) for vmid in vmids}
 
     def _begin(self, vmids: Mapping[int, bool]) -> None:
