@@ -1,12 +1,11 @@
 """An incident: windows of the journal in the order of time, as steps from one moment to the next.
 
-Pure: what was known of a VM at a time follows from the windows and the time alone, whether one
-comes there step by step or at once.
+Pure: what was known of a VM at a time follows from the windows and the time alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -95,14 +94,6 @@ class Incident:
     def beginning(self) -> tuple[VmState, ...]:
         """Return what is known before the first thing happens: that there are these VMs."""
         return tuple(VmState(vm, agent=UNKNOWN_AGENT) for vm in self.vms)
-
-    def states_at(self, at: datetime) -> Mapping[VmId, VmState]:
-        """Return what was known of each VM at a time."""
-        states = {state.id: state for state in self.beginning()}
-        for step in self.steps:
-            if step.at <= at:
-                states[step.vm] = step.change(states[step.vm])
-        return states
 
     def states(self) -> Iterator[tuple[Step, VmState]]:
         """Yield each step, with what was known of its VM after it."""

@@ -9,7 +9,10 @@ from typing import Any
 from agentclient.journal.rows import EventEntry, Moment
 from agentclient.journal.storage.tables import MOMENTS
 from agentclient.journal.window_row import WindowRow
+from agentclient.model.snapshot import VmState
 from agentclient.model.states import WindowKind, WindowState
+from agentclient.model.vm import VmId
+from agentclient.replay.incident import Incident
 
 NIGHT = datetime(2026, 3, 1, 2, 14, 0, tzinfo=UTC)
 WHOLE = {
@@ -137,3 +140,12 @@ def of_others(number: int, vm: str = "qemu:web1", *, result: str = "answered", *
 def at(seconds: float) -> datetime:
     """Return so many seconds into the night."""
     return NIGHT + timedelta(seconds=seconds)
+
+
+def states_at(incident: Incident, moment: datetime) -> dict[VmId, VmState]:
+    """What was known of each VM at a time."""
+    states = {state.id: state for state in incident.beginning()}
+    for step in incident.steps:
+        if step.at <= moment:
+            states[step.vm] = step.change(states[step.vm])
+    return states

@@ -29,7 +29,7 @@ from agentclient.model.vm import VmId
 from agentclient.replay.incident import Incident, incident_of
 from agentclient.replay.player import FASTEST, SLOWEST, Replay
 from agentclient.replay.recorded import outcome_in
-from tests.unit.incidents import NIGHT, WHOLE, at, lost, of_others, outcome, window
+from tests.unit.incidents import NIGHT, WHOLE, at, lost, of_others, outcome, states_at, window
 
 DB1 = VmId("qemu", "db1")
 
@@ -42,7 +42,7 @@ def made(*rows: WindowRow) -> Incident:
 
 def seen(incident: Incident, seconds: float, vm: str = "qemu:db1") -> VmState:
     """What is known of a VM so many seconds into the night."""
-    return {str(each): state for each, state in incident.states_at(at(seconds)).items()}[vm]
+    return {str(each): state for each, state in states_at(incident, at(seconds)).items()}[vm]
 
 
 # -- what a window tells at each moment ---------------------------------------------------------
@@ -254,7 +254,7 @@ def test_it_is_never_shown_as_better_than_the_journal_has_it(
     found: list[WindowRow], seconds: float
 ) -> None:
     moment = at(seconds)
-    for vm_id, state in made(*found).states_at(moment).items():
+    for vm_id, state in states_at(made(*found), moment).items():
         mine = [row for row in found if row.vm == str(vm_id)]
         ended = [row for row in mine if _by(row, "ended", seconds)]
         certified = [row for row in ended if (row.outcome or {}).get("certified") is True]
@@ -315,7 +315,7 @@ def test_step_by_step_one_comes_to_the_same(found: list[WindowRow], stops: list[
     replay = Replay(incident, clock=lambda: now[0])
     for now[0] in sorted(stops):
         replay.take_steps()
-        at_once = incident.states_at(replay.wall())
+        at_once = states_at(incident, replay.wall())
         assert {state.id: state._replace(version=0) for state in replay.fleet.states()} == at_once
 
 
