@@ -50,7 +50,7 @@ class Fleet:
 
     Args:
         logs: where log lines are kept; None for `Logs` with its default bounds.
-        wall: returns the wall clock's time, for log lines.
+        wall: returns the wall clock's time, for log lines; never called under the fleet's lock.
         configure: adds the operator's settings for a VM to what its source lists.
     """
 
@@ -120,13 +120,14 @@ class Fleet:
         `forget_absent` drops it later. One that came back as another process gets a new state.
         """
         listed = {vm.id: self._configure(vm) for vm in vms}
+        at = self.wall()
         with self._lock:
             for vm_id, vm in listed.items():
                 old = self._states.get(vm_id)
                 if old is None or (old.progress is None and _start(old.vm) != _start(vm)):
                     self._write(VmState(vm))
                     if old is not None:
-                        self._note(vm_id, "it was started again: another process runs it now")
+                        self._note(vm_id, at, "it was started again: another process runs it now")
                     self._removed.pop(vm_id, None)
                 elif old.vm != vm or not old.present:
                     # An operation in flight keeps the VM that it was started on (P6).
@@ -134,14 +135,14 @@ class Fleet:
                     if new != old:
                         self._write(new)
                     if not old.present:
-                        self._note(vm_id, "its source lists it again")
+                        self._note(vm_id, at, "its source lists it again")
             for vm_id, state in list(self._states.items()):
                 if state.vm.source == source and vm_id not in listed and state.present:
                     self._write(state._replace(present=False))
-                    self._note(vm_id, "its source does not list it any more")
+                    self._note(vm_id, at, "its source does not list it any more")
 
-    def _note(self, vm_id: VmId, text: str) -> None:
-        self._add_line(vm_id, self.wall(), Level.INFO, text)
+    def _note(self, vm_id: VmId, at: datetime, text: str) -> None:
+        self._add_line(vm_id, at, Level.INFO, text)
 
     def forget_absent(self, keep: Container[VmId] = ()) -> None:
         """Drop the VMs that no source lists and on which no operation is in flight.
@@ -198,9 +199,9 @@ class Fleet:
             text: the line.
             at: when it happened, with a time zone; None for now.
         """
-        text = printable(text, 1000)
+        text, at = printable(text, 1000), at or self.wall()
         with self._lock:
-            self._add_line(vm_id, at or self.wall(), level, text)
+            self._add_line(vm_id, at, level, text)
 
     def _add_line(self, vm_id: VmId, at: datetime, level: Level, text: str) -> None:
         self._recent.add(vm_id, self._logs.add(vm_id, at, level, text), level, text)

@@ -374,6 +374,25 @@ def test_left_frozen_is_a_freeze_whose_thaw_was_not_acknowledged() -> None:
 # -- threads ----------------------------------------------------------------------------------
 
 
+def test_its_clock_is_asked_while_others_can_use_it() -> None:
+    """A replay's clock has a lock of its own, which its player holds while it writes."""
+    waited: list[bool] = []
+
+    def wall() -> datetime:
+        reader = threading.Thread(target=fleet.states, daemon=True)
+        reader.start()
+        reader.join(0.5)
+        waited.append(reader.is_alive())
+        return AT
+
+    fleet = Fleet(wall=wall)
+    fleet.log(A, Level.INFO, "said")
+    for listed in ([vm("a", pid=1)], [vm("a", pid=2)], [], [vm("a", pid=2)]):
+        fleet.set_vms("qemu", listed)
+    assert len(fleet.log_since(A)) == 4
+    assert not any(waited)
+
+
 def test_writers_and_readers_in_many_threads_lose_nothing() -> None:
     fleet = fleet_of(*(vm(str(number)) for number in range(4)))
     start = threading.Barrier(5)
