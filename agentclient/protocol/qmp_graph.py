@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 GRAPH: Final = "x-debug-query-block-graph"
 
@@ -18,12 +18,10 @@ def nodes_of_jobs(graph: object) -> dict[str, frozenset[str]]:
         The names of all nodes that are reached from each job, by the job's id; empty if the reply
         is not as documented.
     """
-    if not isinstance(graph, Mapping):
-        return {}
-    items = {item["id"]: item for item in _mappings(graph.get("nodes")) if "id" in item}
-    children: dict[Any, list[Any]] = {}
-    for edge in _mappings(graph.get("edges")):
-        children.setdefault(edge.get("parent"), []).append(edge.get("child"))
+    items = _items(graph)
+    children: dict[int, list[int]] = {}
+    for parent, child, _ in _edges(graph):
+        children.setdefault(parent, []).append(child)
     return {
         str(item.get("name")): frozenset(
             str(items[reached].get("name"))
@@ -41,22 +39,33 @@ def files_below(graph: object) -> dict[str, str]:
     Returns:
         Nothing of a reply that is not as documented.
     """
-    if not isinstance(graph, Mapping):
-        return {}
-    names = {
-        item["id"]: str(item.get("name"))
-        for item in _mappings(graph.get("nodes"))
-        if isinstance(item.get("id"), int)
-    }
+    names = {number: str(item.get("name")) for number, item in _items(graph).items()}
     return {
-        names[edge["parent"]]: names[edge["child"]]
-        for edge in _mappings(graph.get("edges"))
-        if edge.get("name") == "file" and {edge.get("parent"), edge.get("child")} <= names.keys()
+        names[parent]: names[child]
+        for parent, child, name in _edges(graph)
+        if name == "file" and parent in names and child in names
     }
 
 
-def _reached(children: Mapping[Any, Iterable[Any]], start: object) -> set[Any]:
-    seen: set[Any] = set()
+def _items(graph: object) -> dict[int, Mapping[str, object]]:
+    """Return the jobs, drives and nodes, by their numbers."""
+    return {
+        number: item
+        for item in _mappings(graph, "nodes")
+        if isinstance(number := item.get("id"), int)
+    }
+
+
+def _edges(graph: object) -> Iterator[tuple[int, int, object]]:
+    """Yield who uses whom, by their numbers, and what for."""
+    for edge in _mappings(graph, "edges"):
+        parent, child = edge.get("parent"), edge.get("child")
+        if isinstance(parent, int) and isinstance(child, int):
+            yield parent, child, edge.get("name")
+
+
+def _reached(children: Mapping[int, Iterable[int]], start: int) -> set[int]:
+    seen: set[int] = set()
     todo = [start]
     while todo:
         number = todo.pop()
@@ -66,5 +75,6 @@ def _reached(children: Mapping[Any, Iterable[Any]], start: object) -> set[Any]:
     return seen
 
 
-def _mappings(value: object) -> list[Mapping[str, Any]]:
+def _mappings(graph: object, key: str) -> list[Mapping[str, object]]:
+    value = graph.get(key) if isinstance(graph, Mapping) else None
     return [one for one in (value if isinstance(value, list) else []) if isinstance(one, Mapping)]

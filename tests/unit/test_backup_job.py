@@ -638,6 +638,7 @@ def test_what_is_below_a_node_is_read() -> None:
         "fw-2s-5yc1s-abcd-c0": "#blocka",
     }
     odd: list[object] = [None, [], {"nodes": 5, "edges": [5, {}]}, {"edges": GRAPH["edges"]}]
+    odd += [{"nodes": GRAPH["nodes"], "edges": [{"name": "file", "parent": [7], "child": 2}]}]
     for strange in odd:
         assert files_below(strange) == {}
 

@@ -41,6 +41,7 @@ def test_the_graph_tells_the_nodes_of_a_job_behind_its_filter() -> None:
 
 def test_a_graph_that_is_not_as_documented_tells_nothing() -> None:
     odd: list[object] = [None, [], {}, {"nodes": 7, "edges": "x"}, {"nodes": [{"name": "x"}, 3]}]
+    odd += [{"nodes": [{"id": [], "type": "block-job"}], "edges": [{"parent": {}, "child": []}]}]
     for graph in odd:
         assert nodes_of_jobs(graph) == {}
     assert nodes_of_jobs({"nodes": [{"id": 1, "type": "block-job"}]}) == {"None": frozenset()}
