@@ -119,8 +119,8 @@ def members(found: Iterable[WindowRow]) -> Query[Mapping[str, tuple[WindowRow, .
     """Return the query for the groups that windows belong to: each with all its members.
 
     Args:
-        found: the windows, of whose first 250 groups the members are found; those that belong to
-            no group are passed over.
+        found: the windows, of whose first 250 groups the members are found, the newest 500 of
+            them; those that belong to no group are passed over.
     """
     spans: dict[str, tuple[int, int]] = {}
     for row in found:
@@ -129,7 +129,7 @@ def members(found: Iterable[WindowRow]) -> Query[Mapping[str, tuple[WindowRow, .
             spans[row.group] = min(first, row.window), max(last, row.window)
     asked = list(islice(spans.items(), MOST_GROUPS))
     where = " OR ".join(["id BETWEEN ? AND ? AND instr(request, ?)"] * len(asked)) or "0"
-    text = f"SELECT * FROM windows WHERE {where} ORDER BY id LIMIT ?"  # noqa: S608 - our own words
+    text = f"SELECT * FROM windows WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608 - our own words
     values: list[object] = []
     for key, (first, last) in asked:
         values += [first - NEAR, last + NEAR, key]
@@ -138,7 +138,7 @@ def members(found: Iterable[WindowRow]) -> Query[Mapping[str, tuple[WindowRow, .
 
 def _by_group(found: list[Rows]) -> Mapping[str, tuple[WindowRow, ...]]:
     groups: dict[str, tuple[WindowRow, ...]] = {}
-    for row in windows_in([*found, []]):
+    for row in reversed(windows_in([*found, []])):
         if row.group is not None:
             groups[row.group] = (*groups.get(row.group, ()), row)
     return groups

@@ -207,6 +207,22 @@ def test_groups_are_found_for_however_many_windows(journal: Journal, tmp_path: P
     assert [one.window for one in found[GROUP.key]] == [row.window]
 
 
+def test_of_too_many_members_the_newest_are_found(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agentclient.journal.history.MOST_MEMBERS", 2)
+    for key in ("00", "01"):
+        request = replace(FreezeRequest(), group=Group(key, 2))
+        for name in ("a", "b"):
+            begin_freeze(journal, vm(tmp_path, name), request)
+    flush(journal)
+    found = read_history(journal, vm(tmp_path, "a"), 10)
+    assert found is not None
+    assert {key: [row.vm for row in rows] for key, rows in found.groups.items()} == {
+        "01": ["qemu:a", "qemu:b"]
+    }
+
+
 def test_what_is_usual_is_known_after_enough_freezes(journal: Journal, tmp_path: Path) -> None:
     one = vm(tmp_path)
     for _ in range(5):
