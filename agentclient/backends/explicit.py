@@ -6,10 +6,9 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from agentclient.access.access_pool import open_local
-from agentclient.access.guest_access import GuestAccess, Opener
 from agentclient.access.host.peer import PeersOfSockets, sockets_of
 from agentclient.access.host.process import user_name
 from agentclient.backends.base import LOCAL_S, Abilities, Note
@@ -27,6 +26,9 @@ from agentclient.model.vm import (
     Vm,
     VmId,
 )
+
+if TYPE_CHECKING:
+    from agentclient.access.guest_access import GuestAccess, Opener
 
 _KEYS = ("name", "agent", "monitor", "monitor-ours", "transport")
 _T = TypeVar("_T")

@@ -7,9 +7,13 @@ then; a reader that compared thousands of VMs would wait for memory.
 
 from __future__ import annotations
 
-from agentclient.model.job import JobProgress
+from typing import TYPE_CHECKING
+
 from agentclient.model.others import Others
 from agentclient.model.snapshot import Progress, VmState
+
+if TYPE_CHECKING:
+    from agentclient.model.job import JobProgress
 
 
 def same_visible_state(old: VmState, new: VmState) -> bool:

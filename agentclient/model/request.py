@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from math import inf
+from typing import TYPE_CHECKING
 
 from agentclient.model.errors import BadInput
 from agentclient.model.policy import DEFAULT_POLICY, VmPolicy
 from agentclient.model.text import plain_path
-from agentclient.model.timeline import Group
+
+if TYPE_CHECKING:
+    from agentclient.model.timeline import Group
 
 DEFAULT_MAXIMUM_HOLD_S = DEFAULT_POLICY.maximum_hold_s
 

@@ -14,9 +14,7 @@ from agentclient.config.paths import is_nothing_set
 from agentclient.late import load
 from agentclient.model.durations import parse_duration
 from agentclient.model.errors import BadInput
-from agentclient.model.job import FreezePolicy
 from agentclient.model.policy import DEFAULT_POLICY, VmPolicy
-from agentclient.model.sizes import parse_rate
 from tui.shared.terminal_features import follow
 
 if TYPE_CHECKING:
@@ -133,16 +131,6 @@ def duration(ctx: click.Context, param: click.Parameter, value: str | None) -> f
         raise click.BadParameter(str(problem), ctx, param) from None
 
 
-def rate(ctx: click.Context, param: click.Parameter, value: str | None) -> int:
-    """Return the bytes a second that an option's value means, 0 for no limit: a callback."""
-    if value is None:
-        return 0
-    try:
-        return parse_rate(value)
-    except BadInput as problem:
-        raise click.BadParameter(str(problem), ctx, param) from None
-
-
 def interval(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
     """Return the seconds between two visits, unless they are too few to be polite."""
     seconds = duration(ctx, param, value)
@@ -173,15 +161,11 @@ def vm_names(ctx: click.Context, param: click.Parameter, incomplete: str) -> lis
 
 def files(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Have the shell complete a file: a callback of click's."""
-    return [_completion_item(incomplete, "file")]
+    return [completion_item(incomplete, "file")]
 
 
-def folders(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Have the shell complete a folder: a callback of click's."""
-    return [_completion_item(incomplete, "dir")]
-
-
-def _completion_item(incomplete: str, kind: str) -> CompletionItem:
+def completion_item(incomplete: str, kind: str) -> CompletionItem:
+    """Return what has a shell complete a ``file``, or a ``dir``."""
     item: CompletionItem = load("click.shell_completion", "CompletionItem")(incomplete, type=kind)
     return item
 
@@ -246,24 +230,6 @@ max_hold_option = click.option(
     help=f"How long a window may be held at the most; default {DEFAULT_POLICY.maximum_hold_s:g}s.",
 )
 
-rate_option = click.option(
-    "--rate",
-    "limit",
-    metavar="R",
-    callback=rate,
-    help="Copy at the most so many bytes a second for each disk: 500K, 10M, 1G (K is 1024); 0 for "
-    "no limit.",
-)
-
-to_option = click.option(
-    "--to",
-    "folder",
-    metavar="DIR",
-    shell_complete=folders,
-    help="The folder of all copies; it must exist. Each has a folder of its own: DIR/VM/TIME. "
-    "Default: the setting copy_to.",
-)
-
 verbose_option = click.option(
     "-v",
     "--verbose",
@@ -276,16 +242,6 @@ strict_option = click.option(
     is_flag=True,
     help="A freeze counts only if it covers every file system; those that can't freeze, too.",
 )
-
-
-def check_strict(policy: str, *, strict: bool) -> None:
-    """Check that strictness is asked of a copy that is to be frozen.
-
-    Raises:
-        BadInput: it isn't.
-    """
-    if strict and policy == FreezePolicy.NEVER:
-        raise BadInput("--strict is about the freeze, and with --policy never there is none")
 
 
 json_option = click.option(

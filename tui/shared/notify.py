@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from agentclient.config.defaults import BELL, TERMINAL, TMUX
-from agentclient.model.transition import Happened, hook_variables
+from agentclient.late import load
 
 if TYPE_CHECKING:
     from agentclient.config.defaults import General
+    from agentclient.model.transition import Happened
     from tui.shared.bounded_commands import BoundedCommands
 
 SETTING = "notify_command"
@@ -44,4 +45,5 @@ class Notify(NamedTuple):
     def run(self, commands: BoundedCommands, happened: Happened) -> None:
         """Have the command run for a transition, if there is one; returns at once."""
         if self.command:
-            commands.begin(SETTING, self.command, hook_variables(happened))
+            variables = load("agentclient.model.transition", "hook_variables")(happened)
+            commands.begin(SETTING, self.command, variables)

@@ -12,10 +12,9 @@ import threading
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from agentclient.access.access_pool import open_local
-from agentclient.access.guest_access import GuestAccess, Opener
 from agentclient.access.host.peer import PeersOfSockets, suits
 from agentclient.access.host.process import socket_identity, user_name
 from agentclient.backends.base import LIBVIRT, LOCAL_S, Abilities, Note
@@ -27,6 +26,9 @@ from agentclient.backends.qemu.pve_config import ProxmoxConfig, ProxmoxConfigs
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.states import RunState
 from agentclient.model.vm import AgentChannel, Identity, MonitorChannel, Peer, Process, Vm, VmId
+
+if TYPE_CHECKING:
+    from agentclient.access.guest_access import GuestAccess, Opener
 
 SOURCE = "qemu"
 _INCOMING: Final = frozenset({"-incoming", "--incoming"})

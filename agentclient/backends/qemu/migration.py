@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from agentclient.access.access_pool import open_local
-from agentclient.access.guest_access import GuestAccess
 from agentclient.access.host.process import PROC
 from agentclient.model.vm import Process, Vm
+
+if TYPE_CHECKING:
+    from agentclient.access.guest_access import GuestAccess
 
 _INCOMING: Final = frozenset({b"-incoming", b"--incoming"})
 

@@ -16,15 +16,13 @@ from agentclient.model.errors import BadInput
 from agentclient.model.job import FreezePolicy
 from agentclient.model.suggestions import did_you_mean
 from tui.cli import session
+from tui.cli.copy_options import check_strict, rate_option, to_option
 from tui.cli.folders import folder_for_copies, folder_of
 from tui.cli.job_runner import JobRunner
 from tui.cli.options import (
     Options,
-    check_strict,
     json_option,
-    rate_option,
     strict_option,
-    to_option,
     verbose_option,
     vm_names,
     with_options,

@@ -21,8 +21,9 @@ from agentclient.model.json_contract import dumps
 from agentclient.model.sizes import size_text
 from agentclient.model.text import printable
 from tui.cli import tell
+from tui.cli.copy_options import folders
 from tui.cli.folders import Patience, folder_of_copies
-from tui.cli.options import folders, json_option
+from tui.cli.options import json_option
 
 _WORDS: Final = {PruneAction.WOULD_DELETE: "would delete", PruneAction.LEFT: "LEFT"}
 

@@ -22,9 +22,10 @@ from agentclient.model.shell_words import quoted
 from agentclient.model.sizes import size_text
 from agentclient.model.text import printable
 from tui.cli import tell
+from tui.cli.copy_options import folders
 from tui.cli.folders import Patience, folder_of_copies
 from tui.cli.job_progress import PLAIN_TERMINALS, terminal_size
-from tui.cli.options import folders, json_option
+from tui.cli.options import json_option
 from tui.cli.output import Output
 
 if TYPE_CHECKING:

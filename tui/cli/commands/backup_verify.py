@@ -13,8 +13,9 @@ from agentclient.model.json_contract import dumps
 from agentclient.model.shell_words import quoted
 from agentclient.model.text import printable
 from tui.cli import tell
+from tui.cli.copy_options import folders
 from tui.cli.folders import Patience, folder_of_copies
-from tui.cli.options import folders, json_option
+from tui.cli.options import json_option
 
 
 @click.command("verify")

@@ -19,15 +19,13 @@ from agentclient.model.events import Event
 from agentclient.model.job import FreezePolicy
 from agentclient.model.moments import parse_moment
 from tui.cli import session
+from tui.cli.copy_options import check_strict, rate_option, to_option
 from tui.cli.folders import folder_for_copies
 from tui.cli.job_runner import JobRunner
 from tui.cli.options import (
     Options,
-    check_strict,
     json_option,
-    rate_option,
     strict_option,
-    to_option,
     verbose_option,
     vm_argument,
     with_options,

@@ -18,12 +18,11 @@ from agentclient.model.sizes import size_text
 from agentclient.model.suggestions import did_you_mean
 from agentclient.model.text import printable
 from tui.cli import session, table, tell
+from tui.cli.copy_options import check_strict, rate_option
 from tui.cli.job_runner import JobRunner
 from tui.cli.options import (
     Options,
-    check_strict,
     json_option,
-    rate_option,
     strict_option,
     verbose_option,
     vm_argument,
