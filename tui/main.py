@@ -170,10 +170,10 @@ def _print_version(ctx: click.Context) -> None:
 
 
 def _open_console(options: Options) -> int:
+    # Nothing of what is built until the first screen is garbage; then the console enables it.
+    gc.disable()
     look = load("tui.cli.look", "look_of")(options)
     with session.engine_for(options) as engine:
-        # Nothing of what is built until the first screen is garbage; then the console enables it.
-        gc.disable()
         from tui.console.run import run as run_console  # noqa: PLC0415 - only here with Textual
 
         return run_console(

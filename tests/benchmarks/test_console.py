@@ -204,7 +204,7 @@ def test_from_the_start_to_the_table(record_property: Record) -> None:
 
     The aim is 1.4; what it takes to be there is told in docs/performance.md.
     """
-    console = ("-m", "tui.main", "--vm", "name=vm-00000,agent=/nonexistent/agent")
+    console = ("-m", "tui.start", "--vm", "name=vm-00000,agent=/nonexistent/agent")
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(STARTS):
         times[0].append(start_of(console, "vm-00000"))

@@ -16,6 +16,31 @@ CONSOLE = {"textual", "tui.console"}
 OTHERS = {"textual", "rich", "click", "tui", "pydantic"}
 
 # Run by four drivers, one of them on hosts that have nothing but Python (design: agentclient).
+# What the first screen of a console does without: it is imported after it, or when it is wanted.
+AFTER_THE_FIRST_SCREEN = {
+    *("sqlite3", "ctypes", "tomllib", "multiprocessing"),
+    *(
+        f"agentclient.{name}"
+        for name in (
+            *("operations", "jobs", "holder", "replay", "config.settings", "journal.history"),
+            *("fleet.poller", "fleet.ages", "fleet.others", "fleet.doctor"),
+            *("backends.libvirt", "backends.drill.processes", "access.guest_access"),
+            *("model.job", "model.timeline", "model.transition", "model.rescue", "model.meaning"),
+        )
+    ),
+    *(
+        f"tui.{name}"
+        for name in (
+            *("cli.commands", "cli.copy_options", "cli.output", "shared.filter_language"),
+            *("console.dialogs", "console.pages", "console.replay", "console.training"),
+            *("console.actions.prompts", "console.widgets.banner", "console.widgets.handover"),
+            *("console.widgets.pane.timeline", "console.widgets.pane.job_facts"),
+            *("console.telling", "console.alarm"),
+        )
+    ),
+}
+MOST_OF_OURS = 140  # modules before the first screen; each takes a third of a millisecond
+
 SELF_CONTAINED = (
     "protocol.qga",
     "protocol.qmp",
@@ -78,6 +103,15 @@ def test_no_command_imports_the_console_while_it_runs(arguments: list[str]) -> N
         f"    run({arguments!r})"
     )
     assert not _found(_modules_after(code), CONSOLE)
+
+
+def test_a_console_imports_only_what_its_first_screen_shows() -> None:
+    names = _modules_after(
+        "import tui.start, tui.main, tui.cli.look, agentclient.engine, tui.console.run"
+    )
+    assert "tui.console.app" in names
+    assert not _found(names, AFTER_THE_FIRST_SCREEN)
+    assert len(_found(names, {"agentclient", "tui"})) <= MOST_OF_OURS
 
 
 def test_agentclient_knows_nothing_of_the_console_or_the_command_line() -> None:
