@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -439,14 +440,14 @@ def test_what_only_looks_like_an_agents_and_unseen_configuration_are_noted(
 
 
 def _refuse(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    real = Path.readlink
+    real = os.readlink
 
-    def readlink(path: Path) -> Path:
-        if path.name == name:
+    def readlink(path: str | Path) -> str:
+        if Path(path).name == name:
             raise PermissionError(13, "Permission denied")
         return real(path)
 
-    monkeypatch.setattr(Path, "readlink", readlink)
+    monkeypatch.setattr(os, "readlink", readlink)
 
 
 def _raiser(error: OSError, _real: object) -> object:

@@ -58,9 +58,10 @@ def find_qemu(
         FrostwatchError: `proc` can't be listed at all.
     """
     try:
-        pids = sorted(int(one.name) for one in proc.iterdir() if one.name.isdecimal())
+        names = os.listdir(proc)  # noqa: PTH208 - hundreds of names, and no paths
     except OSError as error:
         raise FrostwatchError(f"can't list the processes in {proc}: {error.strerror}") from error
+    pids = sorted(int(name) for name in names if name.isdecimal())
     scan = _Scan(proc, {one.process: one for one in known})
     found = [process for pid in pids if (process := scan.look_at(pid))]
     return without_forked_copies(found), [*scan.notes, *scan.hidden()]
@@ -111,13 +112,13 @@ class _Scan:
         return None
 
     def _look_at(self, pid: int) -> QemuProcess | None:
-        folder = self._proc / str(pid)
         certain = True
         try:
-            if not is_qemu(str((folder / "exe").readlink())):
+            if not is_qemu(os.readlink(f"{self._proc}/{pid}/exe")):  # noqa: PTH115 - hundreds
                 return None
         except PermissionError:
             certain = False
+        folder = self._proc / str(pid)
         process, parent = _stat(folder)
         if certain and process in self._known:
             return self._with_its_user(self._known[process])
