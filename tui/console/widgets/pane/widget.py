@@ -174,6 +174,8 @@ class DetailPane(Container):
 
     def compose(self) -> ComposeResult:
         """Yield title, facts and log, and the line in which a search is typed."""
+        # Before they are there: their styles need not be looked up again.
+        self.set_class(self.app.size.width >= SIDE_BY_SIDE, "-beside")
         yield self._rule
         yield self._facts
         yield self._log
