@@ -14,7 +14,7 @@ from rich.text import Text
 
 from agentclient.model.job import JobProgress, JobStage
 from tui.cli.job_text import amount_text, left_text, speed_text, stage_text, window_text
-from tui.shared.fit import fit_middle, safe
+from tui.shared.fit import fit_apart, fit_middle, safe
 from tui.shared.terminal_features import NO_COLOURS, ascii_alone
 
 NARROWEST: Final = 20
@@ -78,7 +78,8 @@ class JobBars:
         """
         room = max(width - _ECHO, 1)
         shown = bars if len(bars) <= most else bars[: max(most - 1, 0)]
-        drawn = [self._line(bar, room, at) for bar in shown]
+        names = self._names([bar.name for bar in shown], room)
+        drawn = [self._line(name, bar, room, at) for name, bar in zip(names, shown, strict=True)]
         if len(shown) < len(bars):
             drawn.append(self._rendered([Text(f"and {len(bars) - len(shown)} more")], room))
         return drawn
@@ -93,7 +94,7 @@ class JobBars:
             width: the terminal's cells.
         """
         room = max(width - _ECHO, 1)
-        who = Text(fit_middle(safe(name), max(min(_LONGEST_NAME, room - NARROWEST), 6)))
+        who = Text(fit_middle(safe(name), _name_width(room)))
         left = room - who.cell_len - 2
         end: list[Text | ProgressBar] = []
         if percent is not None:
@@ -104,9 +105,20 @@ class JobBars:
             left -= width + _BESIDE
         return self._rendered([who, Text(fit_middle(safe(text), max(left, 1))), *end], room)
 
-    def _line(self, bar: Bar, room: int, at: float) -> str:
+    def names(self, names: Sequence[str], width: int) -> list[str]:
+        """Return names that have room beside their bars, and of which no two look the same.
+
+        Args:
+            names: what the lines are about.
+            width: the terminal's cells.
+        """
+        return self._names(names, max(width - _ECHO, 1))
+
+    def _names(self, names: Sequence[str], room: int) -> list[str]:
+        return fit_apart([safe(one) for one in names], _name_width(room))
+
+    def _line(self, name: str, bar: Bar, room: int, at: float) -> str:
         progress = bar.progress
-        name = fit_middle(safe(bar.name), max(min(_LONGEST_NAME, room - NARROWEST), 6))
         parts = [Text(name), self._stage(progress)]
         # In the order in which they are left out where there is no room.
         more = [
@@ -153,6 +165,11 @@ class JobBars:
         with self._console.capture() as captured:
             self._console.print(line, end="", soft_wrap=True)
         return captured.get()
+
+
+def _name_width(room: int) -> int:
+    """Return how many cells a name may take of a line."""
+    return max(min(_LONGEST_NAME, room - NARROWEST), 6)
 
 
 def _percent(done: int, total: int) -> str:

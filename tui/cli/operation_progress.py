@@ -84,7 +84,11 @@ class OperationBar(OperationLines):
         ]
         most = max(lines // 2 - 1, 1)
         shown = at_work if len(at_work) <= most else at_work[: most - 1]
-        drawn = [self._bars.work_line(name, text, None, columns) for name, text in shown]
+        names = self._bars.names([name for name, _ in shown], columns)
+        drawn = [
+            self._bars.work_line(name, text, None, columns)
+            for name, (_, text) in zip(names, shown, strict=True)
+        ]
         if len(shown) < len(at_work):
             more = f"{len(at_work) - len(shown)} more at work"
             drawn.append(self._bars.work_line("", more, None, columns))

@@ -20,7 +20,9 @@ from tui.shared.terminal_features import NO_COLOURS, ascii_alone
 
 GAP = "  "
 _BELOW: Final = "    "
+_BESIDE: Final = "  "
 _NARROWEST: Final = 8
+_LEAST_NAME: Final = 12  # cells; of less nobody knows a VM
 _EMPTY: Final = ("", "-")
 
 Rows = Sequence[Sequence["Cell"]]
@@ -73,11 +75,13 @@ def fitted(
     below: str | None = None,
     drop: Sequence[str] = (),
     cut: Sequence[str] = (),
+    apart: str | None = None,
 ) -> list[str]:
     """Return the table's lines, which fit the terminal if they go to one.
 
     Where they are too wide, columns without a word are left out, then notes stand below their rows,
-    then columns are left out, then names are cut in their middle.
+    then columns are left out, then names are cut in their middle. Those by which rows are told
+    apart stand whole above their rows where two would look the same, or too little would be left.
 
     Args:
         header: the columns' titles.
@@ -85,8 +89,9 @@ def fitted(
         below: the column of notes.
         drop: the columns that may be left out, the most dispensable one first.
         cut: the columns of names, in the order in which they are cut.
+        apart: the one of them by which the rows are told apart.
     """
-    assert {*drop, *cut} <= {*header}, "they are columns of it"
+    assert {*drop, *cut, *([apart] if apart else [])} <= {*header}, "they are columns of it"
     room = room_of_terminal()
     titles, cells = list(header), [list(row) for row in rows]
     notes = [""] * len(cells)
@@ -99,15 +104,37 @@ def fitted(
     for title in drop:
         if room is not None and title in titles and _width(titles, cells) > room:
             _taken(titles, cells, title)
+    above = [""] * len(cells)
     for title in cut:
-        if room is not None and title in titles:
+        if room is None or title not in titles or _width(titles, cells) <= room:
+            continue
+        if title == apart and len(titles) > 1 and not _can_be_cut(titles, cells, title, room):
+            above = [cell.text for cell in _taken(titles, cells, title)]
+            titles[0] = f"{_BESIDE}{titles[0]}"
+            for row in cells:
+                row[0] = Cell(f"{_BESIDE}{row[0].text}", row[0].colour)
+        else:
             _cut(cells, titles.index(title), _width(titles, cells) - room)
     first, *lines = lines_of(titles, cells, colours=coloured())
     shown = [first]
-    for line, note in zip(lines, notes, strict=True):
+    for name, line, note in zip(above, lines, notes, strict=True):
         width = max((room or 0) - len(_BELOW), _NARROWEST)
+        shown += wrap(name, room or 0) if name else ()
         shown += [line, *(f"{_BELOW}{part}" for part in wrap(note, width) if part)]
     return shown
+
+
+def _can_be_cut(titles: Sequence[str], rows: Rows, title: str, room: int) -> bool:
+    """Return whether names can be cut so that they fit, and none looks like another."""
+    trial = [list(row) for row in rows]
+    column = titles.index(title)
+    _cut(trial, column, _width(titles, trial) - room)
+    if _width(titles, trial) > room:
+        return False
+    names, shown = ({row[column].text for row in each} for each in (rows, trial))
+    width = max(map(cell_len, shown), default=0)
+    whole = max(map(cell_len, names), default=0)
+    return len(shown) == len(names) and width >= min(whole, _LEAST_NAME)
 
 
 def room_of_terminal() -> int | None:

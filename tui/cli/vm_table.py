@@ -11,8 +11,11 @@ from agentclient.model.text import printable
 from agentclient.model.vm import Vm
 from tui.cli import table
 from tui.cli.table import Cell
+from tui.shared.fit import fit_middle
 from tui.shared.glyphs import AGENT, FREEZE, OTHERS_LOST, OTHERS_PENDING, Look
 
+_LONGEST = 200  # cells of an id; longer ones are cut in their middle
+_WHOLE = 4_000
 HEADER = ("VM", "ALSO", "USER", "RUNS", "AGENT", "KNOWN BY", "FILE SYSTEMS", "NOTE")
 
 _AGENT_COLOURS = {
@@ -38,7 +41,7 @@ def table_of(states: Sequence[VmState]) -> list[str]:
     signs = table.has_glyphs()
     rows = [_row(state, signs=signs) for state in states]
     drop = ("KNOWN BY", "USER", "ALSO")
-    return table.fitted(HEADER, rows, below="NOTE", drop=drop, cut=("VM",))
+    return table.fitted(HEADER, rows, below="NOTE", drop=drop, cut=("VM",), apart="VM")
 
 
 def _row(state: VmState, *, signs: bool) -> tuple[Cell, ...]:
@@ -53,7 +56,7 @@ def _row(state: VmState, *, signs: bool) -> tuple[Cell, ...]:
     if others in _OTHERS_LOOKS:
         freeze = _cell(_OTHERS_LOOKS[others], _OTHERS_COLOURS[others], signs=signs)
     return (
-        Cell(printable(str(state.id), 60)),
+        Cell(fit_middle(printable(str(state.id), _WHOLE), _LONGEST)),
         Cell(_also(state.vm)),
         Cell(state.vm.user or ""),
         Cell(state.run_state.value),

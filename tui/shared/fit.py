@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from functools import lru_cache
 
 from rich.cells import cell_len, set_cell_size
@@ -58,6 +59,29 @@ def fit_middle(text: str, width: int) -> str:
         used += cell_len(text[end])
     head = set_cell_size(text, width - 1 - used).rstrip(" ") if width > used else ""
     return f"{head}{ELLIPSIS}{text[end:]}" if width else ""
+
+
+def fit_apart(names: Sequence[str], width: int) -> list[str]:
+    """Return names in at most `width` cells each, cut so that different ones look different.
+
+    Where a cut in the middle would make several look the same, they begin where they differ; and
+    where that is not enough, with a number.
+    """
+    found = {name: fit_middle(name, width) for name in names}
+    for number, name in enumerate(found):
+        same = [one for one in found if one != name and found[one] == found[name]]
+        if same:
+            start = max(_alike([name, *same]) - 1, 0)
+            found[name] = fit_middle(f"{ELLIPSIS}{name[start:]}", width)
+            if any(found[one] == found[name] for one in found if one != name):
+                found[name] = fit_middle(f"{number + 1}{ELLIPSIS}{name}", width)
+    return [found[name] for name in names]
+
+
+def _alike(names: Sequence[str]) -> int:
+    """Return how many letters names begin with that are the same."""
+    pairs = enumerate(zip(*names, strict=False))
+    return next((place for place, letters in pairs if len({*letters}) > 1), min(map(len, names)))
 
 
 @lru_cache(maxsize=128)  # the facts of the pane, which are wrapped twice a second

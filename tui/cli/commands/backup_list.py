@@ -21,7 +21,7 @@ from tui.cli.copy_options import folders
 from tui.cli.folders import Patience, folder_of_copies
 from tui.cli.options import json_option
 from tui.cli.table import Cell
-from tui.shared.fit import safe
+from tui.shared.fit import fit_middle, safe
 
 HEADER: Final = ("VM", "FOLDER (UTC)", "TAKEN", "MODE", "CHAIN", "CONSISTENCY", "DISKS", "SIZE")
 MODE: Final = HEADER.index("MODE")
@@ -61,7 +61,7 @@ def _lines(found: Sequence[Listed]) -> list[str]:
     rows = [_row(one) for one in found]
     if table.is_too_wide(HEADER, rows):
         rows = [_short(row) for row in rows]
-    return table.fitted(HEADER, rows, drop=("TAKEN",), cut=("VM",))
+    return table.fitted(HEADER, rows, drop=("TAKEN",), cut=("VM",), apart="VM")
 
 
 def _short(row: tuple[Cell, ...]) -> tuple[Cell, ...]:
@@ -75,7 +75,7 @@ def _row(one: Listed) -> tuple[Cell, ...]:
     backup, manifest = one.backup, one.backup.manifest
     known = manifest or backup.begun
     chain = Cell(known.chain[:8] if known is not None else "-")
-    head = (Cell(safe(one.vm, 60)), Cell(printable(backup.folder.name, 40)))
+    head = (Cell(fit_middle(safe(one.vm, 4_000), 200)), Cell(printable(backup.folder.name, 40)))
     if manifest is None:
         word = Cell(known.word if known is not None else "-")
         state = Cell("unreadable" if backup.unreadable else "incomplete", "red")

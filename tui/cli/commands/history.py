@@ -26,6 +26,7 @@ from tui.cli import table, tell
 from tui.cli.journal_query import READ_S, answer_of
 from tui.cli.options import Options, json_option, vm_argument
 from tui.cli.table import Cell
+from tui.shared.fit import fit_middle
 from tui.shared.history_text import (
     counts,
     figures_in_words,
@@ -276,7 +277,9 @@ def _print_table(found: _Found, *, filtered: bool) -> None:
         tell.note("nothing matches" if filtered else f"nothing was frozen or thawed {since}")
         return
     rows = [_row(row) for row in found.windows]
-    lines = table.fitted(HEADER, rows, below="NOTE", drop=("WHO", "CAUSE", "SECONDS"), cut=("VM",))
+    lines = table.fitted(
+        HEADER, rows, below="NOTE", drop=("WHO", "CAUSE", "SECONDS"), cut=("VM",), apart="VM"
+    )
     tell.rows(lines)
     if found.figures is not None and found.figures.count:
         tell.out(f"\n{figures_in_words(found.figures)}")
@@ -293,7 +296,7 @@ def _row(row: WindowRow) -> tuple[Cell, ...]:
     when = f"{datetime.fromisoformat(asked.at):%Y-%m-%d %H:%M:%S}" if asked else "-"
     return (
         Cell(when),
-        Cell(printable(row.vm, 60)),
+        Cell(fit_middle(printable(row.vm, 4_000), 200)),
         Cell(word, _COLOURS.get(word, "red")),
         Cell(certified),
         Cell(counts(row)),

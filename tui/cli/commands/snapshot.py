@@ -214,7 +214,7 @@ def delete_command(
 
 def _print_table(found: Sequence[SnapshotFound]) -> None:
     rows = [_row(one) for one in found]
-    tell.rows(table.fitted(HEADER, rows, drop=("SIZE",), cut=("NAME",)))
+    tell.rows(table.fitted(HEADER, rows, drop=("SIZE",), cut=("NAME",), apart="NAME"))
     notes = [(one, note) for one in found for note in _notes(one)]
     if notes:
         tell.whole("")
@@ -231,7 +231,7 @@ def _print_table(found: Sequence[SnapshotFound]) -> None:
 def _row(found: SnapshotFound) -> tuple[Cell, ...]:
     worth, count = found.consistency, len(found.disks)
     return (
-        Cell(printable(found.name, 80)),
+        Cell(printable(found.name, 400)),
         Cell(found.kind.value),
         Cell("-" if found.made is None else _local(found.made)),
         Cell(f"{count} of {count + len(found.missing)}" if found.missing else str(count)),
