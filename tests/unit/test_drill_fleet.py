@@ -176,6 +176,27 @@ def test_too_many_are_one_sentence_with_the_number_that_would_do(
         Drill(plan(5000)).start()
 
 
+@pytest.mark.parametrize(("files", "most"), [(256, 896), (300, 1072), (64, 128)])
+def test_where_few_files_may_be_open_more_processes_simulate_as_many_guests_as_can_be(
+    monkeypatch: pytest.MonkeyPatch, files: int, most: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (files, files))
+    assert server.room() * 4 + 32 <= files, "each socket may have its client"
+    with pytest.raises(FrostwatchError, match=f"ask for {most} guests at the most"):
+        Drill(plan(5000)).start()
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: asked.append(limits))
+    server.make_room(server.room())
+    assert asked == []
+
+
+def test_nobody_is_told_to_ask_for_no_guests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (32, 32))
+    with pytest.raises(FrostwatchError, match="too few open files") as told:
+        Drill(plan(1)).start()
+    assert "0 guests" not in str(told.value)
+
+
 def test_the_soft_limit_is_raised_as_far_as_it_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, int]] = []
     monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, 40_000))

@@ -127,6 +127,11 @@ def _share(guests: int) -> int:
         FrostwatchError: the limit of open files is so low that too many processes were needed.
     """
     most = room()
+    if not most:
+        raise FrostwatchError(
+            "no drill: this system allows a process too few open files (ulimit -Hn) for any "
+            "simulated guest"
+        )
     if guests > most * MOST_SERVERS:
         raise FrostwatchError(
             f"no drill: {guests} guests need more open files than this system allows a process "

@@ -29,8 +29,10 @@ from agentclient.backends.drill.qmp_monitor import GREETING, MonitorSession
 
 READY: Final = "ready"
 SOCKETS_EACH: Final = 2
-# Descriptors kept for connected clients, and for Python's own files.
+# Descriptors kept for connected clients, and for Python's own files; where there are few of them,
+# one for each client that a socket can have, and those of Python.
 _ROOM = 512
+_OWN = 32
 
 _Clock = Callable[[], float]
 
@@ -197,13 +199,17 @@ class Server:
 def room() -> int:
     """Return how many guests one process can simulate, by the system's limit of open files."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if hard == resource.RLIM_INFINITY else max(0, (hard - _ROOM) // SOCKETS_EACH)
+    if hard == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return max(0, (hard - _ROOM) // SOCKETS_EACH, (hard - _OWN) // (2 * SOCKETS_EACH))
 
 
 def make_room(guests: int) -> None:
     """Raise this process's limit of open files for so many guests, which are at most `room`."""
-    needed = SOCKETS_EACH * guests + _ROOM
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = SOCKETS_EACH * guests + _ROOM
+    if hard != resource.RLIM_INFINITY:
+        needed = min(needed, hard)
     if soft != resource.RLIM_INFINITY and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
