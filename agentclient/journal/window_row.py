@@ -11,11 +11,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from agentclient.journal.clock import since_boot
+from agentclient.journal.contract_types import is_of_contract
 from agentclient.journal.held_by_others import at_work
 from agentclient.journal.rows import UNREADABLE, EventEntry, Moment, from_identity
 from agentclient.journal.storage.tables import MOMENTS
 from agentclient.model.durations import in_words
-from agentclient.model.states import Phase, WindowKind, WindowState
+from agentclient.model.states import OutcomeKind, Phase, WindowKind, WindowState
 from agentclient.model.vm import Process
 
 if TYPE_CHECKING:
@@ -89,6 +90,14 @@ class WindowRow:
         """The key of the group that was frozen together; None if it belongs to none."""
         key = (self.request or {}).get("group")
         return key if isinstance(key, str) else None
+
+    @property
+    def certified(self) -> bool:
+        """Whether it is a freeze that is over, was verified, and is said to be certified."""
+        outcome = self.outcome or {}
+        verified = self.kind is WindowKind.FREEZE and outcome.get("outcome") == OutcomeKind.VERIFIED
+        over = self.state is WindowState.CLOSED
+        return verified and over and outcome.get("certified") is True
 
     @property
     def held_s(self) -> float | None:
@@ -205,7 +214,7 @@ def _read(row: Row, events: Rows) -> WindowRow:
         outcome=_json(row, "outcome", broken),
         thaw=_json(row, "thaw", broken),
         rescue=_json(row, "rescue", broken),
-        settled=bool(row["settled"]),
+        settled=_flag(row["settled"]),
         note=None if row["note"] is None else str(row["note"]),
         events=tuple(_happened(each) for each in events),
         hold_s=_seconds(row["hold_s"]),
@@ -303,6 +312,12 @@ def _points(found: Json | None) -> tuple[tuple[float, int], ...]:
     )
 
 
+def _flag(value: Any) -> bool:
+    if value not in (0, 1):
+        raise ValueError(f"{value!r} is neither yes nor no")
+    return bool(value)
+
+
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
@@ -325,7 +340,7 @@ def _json(row: Row, column: str, broken: list[str]) -> Json | None:
         found = json.loads(text, parse_float=_finite, parse_int=_small, parse_constant=_finite)
     except (ValueError, TypeError, RecursionError):
         found = None
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or not is_of_contract(column, found):
         broken.append(column)
         return None
     return found

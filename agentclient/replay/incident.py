@@ -177,6 +177,10 @@ def _steps(row: WindowRow, asked: datetime, mono: Callable[[datetime], float]) -
         found.append((at, 2, "others", *_others_ended(row, at - asked)))
     if LEFT in told.moments:
         found.append((told.moments[LEFT], 2, LEFT, Level.ERROR, _no_end(row)))
+    if row.unreadable is not None:
+        text = f"can't be read in the journal, and not known: {row.unreadable}"
+        at = max(told.moments.values())
+        found.append((at, 3, "unreadable", Level.WARNING, text))
     found.sort(key=lambda one: (one[0], one[1]))
     one_vm = vm_id(row)
     for at, _, kind, level, text in found:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -24,14 +25,14 @@ from agentclient.replay.incident import Incident, incident_of
 from agentclient.replay.player import Replay
 from agentclient.replay.selection import span_of
 from tests.unit.journals import add_event, begin, flush, of_a_dead_process, vm, whole
-from tui.cli.commands.history import _Wanted
+from tui.cli.commands.history import _row, _Wanted, _words_of
 from tui.console.model.certificate import Page, as_json, as_text, file_name
 from tui.console.model.past_tracks import group_tracks, past_track
 from tui.console.model.rungs import findings_in
 from tui.console.model.vm_lines import longest_answer, past_line
 from tui.plays.replay import _lines, headline, step_object
 from tui.shared.glyphs import Signs
-from tui.shared.handover_text import handover_told
+from tui.shared.handover_text import handover_text, handover_told
 from tui.shared.history_text import notes, outcome_word
 
 Rows = tuple[WindowRow, ...]
@@ -108,6 +109,71 @@ def _replayed(rows: Rows) -> None:
     while replay.next_event():
         replay.wall()
     replay.begin_again()
+
+
+FORGED = (
+    '{"outcome": "verified", "certified": 1}',
+    '{"outcome": "verified", "certified": "yes", "frozen": 2, "thawed": 2}',
+    '{"outcome": "verified", "certified": []}',
+    '{"outcome": "verified", "certified": true, "frozen": "2"}',
+    '{"outcome": "verified", "certified": true, "frozen": true, "thawed": true}',
+    '{"outcome": "verified", "certified": true, "settled": 1}',
+    '{"outcome": "lost", "certified": true}',
+    '{"certified": true}',
+    '{"outcome": ["verified"], "certified": true}',
+    '{"outcome": "verified", "certified": true, "evidence": ["reply"]}',
+    '{"outcome": "verified", "certified": true, "meaning": "it is consistent"}',
+)
+
+
+@pytest.mark.parametrize("value", FORGED)
+def test_an_outcome_of_other_types_is_unreadable_for_every_reader(
+    written: Path, value: str
+) -> None:
+    with _Changed(written, "windows", "outcome", value, 1) as ask:
+        rows: Rows = ask(history.windows(None, 50, None))
+        row = rows[-1]
+        assert (row.window, row.outcome, row.unreadable) == (1, None, "outcome")
+        assert rows[0].certified, "another window is as it was"
+        handover = handover_text(ask(happened_since(now() - timedelta(days=1))), now())
+    assert outcome_word(row) == "unreadable"
+    assert "can't be read: outcome" in list(notes(row))
+    assert [cell.text for cell in _row(row)][2:4] == ["unreadable", "-"]
+    assert not _words_of(row) & {"certified", "verified"}
+    told = window_object(row)
+    assert (told["result"], told["unreadable"]) == (None, "outcome")
+    assert "1 certified, 1 unreadable (db1" in handover
+    page = Page(row, (), None, now())
+    assert as_text(page).startswith("Record")
+    assert "NOT CERTIFIED: unreadable" in as_text(page)
+    assert json.loads(as_json(page))["certified"] is False
+    line = "".join(piece.text for piece in past_line(row, 1.0, Signs()))
+    assert "unreadable" in line
+    assert "certified" not in line
+    track = past_track(row, Signs(), now())
+    assert track is not None
+    assert not track.certified
+    incident = incident_of([row])
+    assert incident is not None
+    text = "\n".join(_lines(incident, 20))
+    assert "can't be read in the journal, and not known: outcome" in text
+    assert all(state.last is None for _, state in incident.states())
+
+
+@pytest.mark.parametrize("column", ["thaw", "rescue", "job"])
+def test_so_is_every_other_object(written: Path, column: str) -> None:
+    bad = {"thaw": '{"ok": "yes"}', "rescue": '{"rung": 3}', "job": '{"window": {"certified": 1}}'}
+    with _Changed(written, "windows", column, bad[column], 1) as ask:
+        row = ask(history.windows(None, 50, None))[-1]
+        assert (getattr(row, column), row.unreadable) == (None, column)
+
+
+@pytest.mark.parametrize("value", ["yes", 2, -1])
+def test_what_is_not_surely_settled_is_not(written: Path, value: object) -> None:
+    with _Changed(written, "windows", "settled", value, 1) as ask:
+        row = ask(history.windows(None, 50, None))[-1]
+        assert not row.settled
+        assert row.unreadable is not None
 
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: str(value)[:20])

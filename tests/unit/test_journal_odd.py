@@ -377,7 +377,7 @@ def test_an_extended_hold_ends_later(journal: Journal, tmp_path: Path) -> None:
     [
         ((EventKind.CANCELLED,), VERIFIED, "cancelled"),
         ((), VERIFIED, "ended before its time"),
-        ((), VERIFIED._replace(kind=OutcomeKind.BROKEN), "broken"),
+        ((), VERIFIED._replace(kind=OutcomeKind.BROKEN, certified=False), "broken"),
     ],
 )
 def test_a_hold_that_was_cut_short_says_so(

@@ -120,7 +120,7 @@ def _read(
 
 
 def _print_lines(incident: Incident) -> None:
-    width = max(len(printable(str(vm.id), 40)) for vm in incident.vms)
+    width = max(len(printable(str(vm.id), 200)) for vm in incident.vms)
     tell.out(headline(incident))
     for line in _lines(incident, width):
         tell.out(line, below=len("00:00:00.0  ") + width)
@@ -146,7 +146,7 @@ def _lines(incident: Incident, width: int) -> Iterator[str]:
         if step.at.date() != day:
             day = step.at.date()
             yield f"-- {day} --"
-        vm = printable(str(step.vm), 40)
+        vm = printable(str(step.vm), 200)
         text = printable(step.text, 1000)
         yield f"{_clock(step.at)}  {vm:<{width}}  {word_of(state):<8}  {text}"
 

@@ -81,13 +81,12 @@ def _freezes(found: Handover) -> Iterator[str]:
 
 def _word(row: WindowRow) -> str:
     """Return how a window ended; *certified* only if it is over, and said to be so."""
-    outcome = row.outcome or {}
-    over = row.state is WindowState.CLOSED and outcome.get("outcome") == "verified"
-    if over and outcome.get("certified") is True:
+    if row.certified:
         return "certified"
     if row.state is WindowState.LEFT:
         return "left by a process that died"
-    return "over by now" if row.state is WindowState.CLOSED and not outcome else outcome_word(row)
+    over = row.state is WindowState.CLOSED and row.outcome is None and row.unreadable is None
+    return "over by now" if over else outcome_word(row)
 
 
 def _named(rows: Sequence[WindowRow]) -> str:

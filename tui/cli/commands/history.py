@@ -134,8 +134,7 @@ def _asked_at(row: WindowRow) -> datetime | None:
 
 def _words_of(row: WindowRow) -> set[str]:
     """Return the words by which a window is found."""
-    certified = bool((row.outcome or {}).get("certified")) and row.phase is None
-    return {outcome_word(row).partition(" ")[0], *([CERTIFIED] if certified else [])}
+    return {outcome_word(row).partition(" ")[0], *([CERTIFIED] if row.certified else [])}
 
 
 def _state_words(
@@ -291,7 +290,7 @@ def _row(row: WindowRow) -> tuple[Cell, ...]:
     word = outcome_word(row)
     outcome = row.outcome or {}
     ended = row.outcome is not None and row.phase is None
-    certified = ("yes" if outcome.get("certified") else "no") if ended else "-"
+    certified = ("yes" if row.certified else "no") if ended else "-"
     asked = row.times["asked"]
     when = f"{datetime.fromisoformat(asked.at):%Y-%m-%d %H:%M:%S}" if asked else "-"
     return (

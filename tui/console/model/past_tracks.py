@@ -30,9 +30,7 @@ def outcome_kind(row: WindowRow) -> OutcomeKind | None:
 
 def is_certified(row: WindowRow) -> bool:
     """Return whether a freeze is certified: verified, over, and said to be so."""
-    verified = row.kind is WindowKind.FREEZE and outcome_kind(row) is OutcomeKind.VERIFIED
-    over = verified and row.state is WindowState.CLOSED
-    return over and (row.outcome or {}).get("certified") is True
+    return row.certified
 
 
 def shown_word(row: WindowRow) -> str:

@@ -169,7 +169,6 @@ def past_line(window: WindowRow, longest_s: float, signs: Signs) -> Line:
     word = outcome_word(window)
     kinds = [each for each in OutcomeKind if each == word]
     look = OUTCOME[kinds[0]] if kinds else None
-    certified = bool((window.outcome or {}).get("certified"))
     sign, tone = (signs.of(look), look.tone) if look is not None else (" ", Tone.NORMAL)
     took = answered_s(window)
     part = took / longest_s if took is not None and longest_s > 0 else 0.0
@@ -179,7 +178,7 @@ def past_line(window: WindowRow, longest_s: float, signs: Signs) -> Line:
     more = "; ".join((f"{counts(window)} {held}by {window.user}", *notes(window)))
     return (
         Piece(f"{when} ", Tone.DIM),
-        Piece(fit(f"{sign} {'certified' if certified else word}", _WORD + 2), tone),
+        Piece(fit(f"{sign} {'certified' if window.certified else word}", _WORD + 2), tone),
         Piece(f"{chart} ", Tone.ACTIVE),
         Piece(fit(seconds, 9, right=True) + "  "),
         Piece(safe(more, _TEXT)),
