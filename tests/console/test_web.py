@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import subprocess
 import sys
@@ -29,12 +30,15 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from tests.console.chromium import PATIENT_S, Browser, program, until
 from tui.web import server as server_module
+from tui.web.refusals import LOGGERS, OneSentence
 from tui.web.server import ConsolePages
 
 ROOT = Path(__file__).parents[2]
 SECRET = "a-secret"
 # What textual-serve waits for, one packet of what is drawn, and then until it is told to end.
 DRAWS = "printf '__GANGLION__\\nD\\000\\000\\000\\002hi'; cat >/dev/null"
+
+ENDS = DRAWS.replace("cat", "head -c 1")  # as soon as it is told anything
 
 
 @contextmanager
@@ -202,6 +206,94 @@ async def test_no_more_pages_are_open_than_may(monkeypatch: pytest.MonkeyPatch) 
         with pytest.raises(WSServerHandshakeError, match="503"):
             await client.ws_connect("/a-secret/ws")
         await page.close()
+
+
+OURS = b"127.0.0.1:9"
+
+
+@pytest.mark.parametrize(
+    ("lines", "status"),
+    [
+        ((b"GET /a-secret/ HTTP/1.1", b"Host: " + OURS), 200),
+        ((b"GET /a-secret/ HTTP/1.0",), 400),
+        ((b"GET /a-secret/ HTTP/1.1",), 400),
+        *[
+            ((b"GET /a-secret/ HTTP/1.1", b"Host: " + host), 400)
+            for host in (
+                b"", b"[::1", b"[", b"]", b"::1", b"127.0.0.1:x", b"127.0.0.1:123456", b"a" * 300,
+                b"a" * 20_000, b"u@127.0.0.1", b"127.0.0.1/evil", OURS + b"; script-src *",
+                "127.0.0.1\u2100".encode(), b"\xff\xfe", b"127.0.0.1, evil.example",
+            )
+        ],
+        ((b"GET /a-secret/ HTTP/1.1", b"Host: " + OURS, b"Host: evil.example"), 400),
+        ((b"GET http://127.0.0.1:9/a-secret/ HTTP/1.1", b"Host: " + OURS), 400),
+        ((b"GET http://127.0.0.1:9/a-secret/ HTTP/1.1", b"Host: evil.example"), 400),
+        ((b"GET http://[::1/a-secret/ HTTP/1.1", b"Host: " + OURS), 400),
+        ((b"GET * HTTP/1.1", b"Host: " + OURS), 400),
+        ((b"CONNECT evil.example:80 HTTP/1.1", b"Host: " + OURS), 400),
+        ((b"POST /a-secret/ HTTP/1.1", b"Host: " + OURS), 405),
+        ((b"\x16\x03\x01\x02", b""), 400),
+        ((b"GET /a-secret/static/" + b"a" * 3_000 + b" HTTP/1.1", b"Host: " + OURS), 404),
+        ((b"GET /a-secret/static/%00 HTTP/1.1", b"Host: " + OURS), 404),
+        ((b"GET /a-secret/ws HTTP/1.1", b"Host: " + OURS), 400),
+        *[
+            ((b"GET /a-secret/ HTTP/1.1", b"Host: " + OURS, b"Origin: " + origin), 403)
+            for origin in (b"http://[::1", b"null", b"", b"\xff", b"http://127.0.0.1:8")
+        ],
+    ],
+)  # fmt: skip
+async def test_an_odd_request_is_refused_and_nothing_is_logged(
+    lines: tuple[bytes, ...], status: int, told: list[str]
+) -> None:
+    async with TestServer(ConsolePages(DRAWS, SECRET, local=True).app()) as server:
+        assert server.port is not None
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(b"\r\n".join([*lines, b"", b""]))
+        first = await asyncio.wait_for(reader.readline(), PATIENT_S)
+        writer.close()
+    assert first.split()[1:2] == [str(status).encode()], first
+    assert told == []
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What the server tells: nothing else is logged by anybody."""
+    said: list[str] = []
+    monkeypatch.setattr(logging, "lastResort", None)
+    handler = OneSentence(said.append)
+    for name in LOGGERS:
+        monkeypatch.setattr(logging.getLogger(name), "handlers", [handler])
+        monkeypatch.setattr(logging.getLogger(name), "propagate", False)
+    return said
+
+
+@pytest.mark.parametrize(
+    "message", ["nonsense", "{}", "[]", '["stdin"]', '["stdin", 3]', '["resize", {}]', "[" * 3_000]
+)
+async def test_what_is_no_message_ends_its_page_in_a_sentence(
+    message: str, told: list[str]
+) -> None:
+    async with TestClient(TestServer(ConsolePages(ENDS, SECRET, local=True).app())) as client:
+        page = await client.ws_connect("/a-secret/ws")
+        await page.receive(PATIENT_S)
+        await page.send_str(message)
+        while (await page.receive(PATIENT_S)).type is WSMsgType.BINARY:
+            pass
+        assert page.closed
+        another = await client.ws_connect("/a-secret/ws")
+        assert (await another.receive(PATIENT_S)).data == b"hi"
+        await another.close()
+    (sentence,) = told
+    assert sentence.startswith("a page was ended (")
+
+
+@pytest.mark.parametrize(
+    "size", ["width=0", "width=-1", "height=99999999", "width=x", "width=999999999"]
+)
+async def test_a_terminal_that_no_screen_has_is_refused(size: str) -> None:
+    async with TestClient(TestServer(ConsolePages(DRAWS, SECRET, local=True).app())) as client:
+        with pytest.raises(WSServerHandshakeError, match="400"):
+            await client.ws_connect(f"/a-secret/ws?{size}")
 
 
 def test_a_port_that_is_taken_is_one_sentence(capsys: pytest.CaptureFixture[str]) -> None:

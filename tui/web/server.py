@@ -12,7 +12,6 @@ import secrets
 import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import aiohttp_jinja2
 import jinja2
@@ -21,6 +20,7 @@ from textual_serve.server import Server
 
 from agentclient.model.errors import FrostwatchError
 from tui.shared.loopback import LOCALHOST, is_loopback
+from tui.web.refusals import OneSentence, check, check_size
 
 MOST_PAGES: Final = 8
 LEAVING_S: Final = 5.0
@@ -48,13 +48,20 @@ new MutationObserver((changes, observer) => {
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def serve(command: str, address: str, port: int, began: Callable[[str], object]) -> None:
+def serve(
+    command: str,
+    address: str,
+    port: int,
+    note: Callable[[str], object],
+    began: Callable[[str], object],
+) -> None:
     """Serve until a signal comes.
 
     Args:
         command: opens a console, as a line of a shell.
         address: where to listen: an IP address, or ``localhost``.
         port: the port; 0 for any that is free.
+        note: tells a sentence about what goes wrong.
         began: is called with the address to open, once it is served.
 
     Raises:
@@ -70,6 +77,7 @@ def serve(command: str, address: str, port: int, began: Callable[[str], object])
         began(f"http://{host}:{number}/{secret}/")
 
     app.on_startup.append(tell)
+    OneSentence(note).take_over()
     with listening:
         web.run_app(app, sock=listening, print=None, access_log=None, shutdown_timeout=LEAVING_S)
 
@@ -118,11 +126,7 @@ class ConsolePages:
 
     def _guard(self) -> Any:
         async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-            if self._local and not is_loopback(urlsplit(f"//{request.host}").hostname):
-                raise web.HTTPForbidden(text="this name is not answered to")
-            origin = request.headers.get("Origin")
-            if origin is not None and urlsplit(origin).netloc != request.host:
-                raise web.HTTPForbidden(text="a page of another origin can't open it")
+            check(request, local=self._local)
             return await handler(request)
 
         return web.middleware(guard)
@@ -138,8 +142,11 @@ class ConsolePages:
         return response
 
     async def _page(self, request: web.Request) -> web.StreamResponse:
+        if not web.WebSocketResponse().can_prepare(request):
+            raise web.HTTPBadRequest(text="this is for the connection of a page")
         if len(self._pages) >= MOST_PAGES:
             raise web.HTTPServiceUnavailable(text=f"{MOST_PAGES} pages are open already")
+        check_size(request.query)
         task = asyncio.current_task()
         assert task is not None, "a request has one"
         self._pages.add(task)

@@ -73,7 +73,7 @@ def web_command(options: Options, *, port: int, address: str, others: bool, chan
         for sentence in _what_it_means(options, others=others, changes=changes):
             tell.note(sentence)
 
-    serve(command, address, port, began)
+    serve(command, address, port, tell.note, began)
     return 0
 
 
