@@ -21,7 +21,7 @@ from agentclient.model.next_command import clear_command, thaw_command
 from agentclient.model.next_step import step_while_held
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, FreezeState
-from agentclient.model.text import printable
+from agentclient.model.text import printable, uncut
 from agentclient.model.vm import Vm, VmId
 
 if TYPE_CHECKING:
@@ -242,17 +242,17 @@ def _freeze(state: VmState) -> list[Finding]:
         return []
     if state.held_by is not None:
         text = f"another frostwatch is at work on it: {printable(state.held_by, 200)}"
-        advice = printable(step_while_held(state.held_by, state.vm), 400)
+        advice = uncut(step_while_held(state.held_by, state.vm))
         return [Finding(subject, _WARNING, text, f"{advice[0].upper()}{advice[1:]}.")]
     if state.left_by is not None:
-        command = printable(thaw_command(state.vm, foreign=False))
+        command = uncut(thaw_command(state.vm, foreign=False))
         text = f"its file systems are frozen: {state.left_by}, which has ended"
         return [Finding(subject, _PROBLEM, text, f"Thaw it: {command}")]
     if not freeze.foreign:
         text = f"its file systems are {freeze.state}, by this console"
         return [Finding(subject, _WARNING, text, "Nothing to do while that is intended.")]
     since = "" if freeze.since is None else f" since {freeze.since:%Y-%m-%d %H:%M:%S} at the latest"
-    command = printable(thaw_command(state.vm, foreign=True))
+    command = uncut(thaw_command(state.vm, foreign=True))
     return [
         Finding(
             subject,

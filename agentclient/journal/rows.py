@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 from agentclient.journal.identity import ProcessIdentity, own_identity, socket_of
 from agentclient.journal.storage.tables import MOMENTS
 from agentclient.model.states import WindowKind
-from agentclient.model.text import printable
+from agentclient.model.text import LONGEST_COMMAND, printable
 from agentclient.model.timeline import MOST_SAMPLES
 from agentclient.model.vm import Process, Vm
 
@@ -342,6 +342,11 @@ def as_json(
     return json.dumps(capped, allow_nan=False, separators=(",", ":"))
 
 
+def _step(text: str) -> str | None:
+    """Return what to do next, whole: it has a command, which means another thing if it is cut."""
+    return text if len(text) <= LONGEST_COMMAND else None
+
+
 def _capped(value: object, longest: int, most: int, depth: int) -> object:
     match value:
         case str():
@@ -354,7 +359,9 @@ def _capped(value: object, longest: int, most: int, depth: int) -> object:
             return None
         case Mapping():
             return {
-                str(key)[:longest]: _capped(one, longest, most, depth - 1)
+                str(key)[:longest]: _step(one)
+                if key == "next" and isinstance(one, str)
+                else _capped(one, longest, most, depth - 1)
                 for key, one in value.items()
             }
         case list() | tuple():

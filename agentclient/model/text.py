@@ -7,6 +7,7 @@ None of them may move the cursor, colour the screen, reorder a line or fill it (
 from __future__ import annotations
 
 import unicodedata
+from typing import Final
 
 DEFAULT_LIMIT = 500
 _ELLIPSIS = "…"
@@ -14,6 +15,18 @@ _ELLIPSIS = "…"
 # Cc: controls (with ESC and the C1 set), Cf: format controls (bidi overrides, zero-width joiners,
 # tags), Cs: lone surrogates, Co and Cn: private and unassigned, Zl and Zp: line separators.
 _UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+
+
+LONGEST_COMMAND: Final = 40_000
+TOO_LONG: Final = "(its command is too long to be shown)"
+
+
+def uncut(text: str) -> str:
+    """Return a text with a command in it as one safe line, which is never cut.
+
+    A command that lost its end may be another one; so a text that is too long is not shown.
+    """
+    return printable(text, 12 * len(text)) if len(text) <= LONGEST_COMMAND else TOO_LONG
 
 
 def printable(value: object, limit: int = DEFAULT_LIMIT) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import stat
 import threading
@@ -246,3 +247,16 @@ def test_room_is_looked_for_where_the_images_go(
     for to in (mounted, tmp_path / "new"):
         restore(plan_restore(folder, to), str(tool), lambda *_: None)
     assert looked == [mounted, tmp_path]
+
+
+def test_the_options_to_start_a_vm_with_it_are_never_cut(
+    archive: Archive, tool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    above = tmp_path.joinpath(*[letter * 200 for letter in "xyzw"])
+    above.mkdir(parents=True)
+    to = above / "new, it's"
+    assert run(["backup", "restore", str(archive.add()), "--to", str(to)]) == 0
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if "-drive" in one]
+    (_, value) = shlex.split(line)
+    path = str(to / "a.qcow2").replace(",", ",,")
+    assert value == f"file={path},format=qcow2,if=virtio"

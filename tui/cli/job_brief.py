@@ -12,7 +12,7 @@ from agentclient.model.job import DiskCopy, JobKind, JobOutcome, JobResult
 from agentclient.model.outcome import Outcome
 from agentclient.model.sizes import size_text
 from agentclient.model.states import Level
-from agentclient.model.text import printable
+from agentclient.model.text import printable, uncut
 
 # The copy's own outcome says what the freeze's words are worth for it.
 _OF_THE_FREEZE = (EventKind.VERDICT, EventKind.REVISED, EventKind.OUTCOME)
@@ -52,7 +52,7 @@ def outcome_lines(outcome: JobOutcome) -> Iterator[Told]:
     yield Told(printable(outcome.reason, 1000))
     yield from indented(job_details(outcome))
     if outcome.next is not None:
-        yield Told(f"  NEXT: {printable(outcome.next, 1000)}", whole=True)
+        yield Told(f"  NEXT: {uncut(outcome.next)}", whole=True)
 
 
 def indented(lines: Iterable[Told]) -> Iterator[Told]:

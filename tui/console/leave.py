@@ -21,6 +21,7 @@ from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
 from agentclient.model.next_command import thaw_command
 from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import VmState
+from agentclient.model.text import uncut
 from agentclient.model.vm import VmId
 from tui.console.bare_terminal import FEW, last_line
 from tui.console.copies import Copies
@@ -247,7 +248,7 @@ def _thawed(operation: OperationPort) -> bool:
 
 
 def _handed_over(operation: OperationPort) -> str:
-    command = safe(thaw_command(operation.vm), 400)
+    command = uncut(thaw_command(operation.vm))
     return (
         f"frostwatch: {_id(operation.vm.id)}: left to its holder, which thaws it as soon as its "
         f"agent answers; if it does not: {command}"
@@ -257,10 +258,10 @@ def _handed_over(operation: OperationPort) -> str:
 def _sentence(state: VmState) -> str:
     name = _id(state.id)
     reason = "it was left before its thaw was acknowledged"
-    next_step = safe(thaw_command(state.vm), 400)
+    next_step = uncut(thaw_command(state.vm))
     if state.last is not None and state.left_frozen:
         reason = safe(state.last.reason, 400)
-        next_step = safe(state.last.next or next_step, 400)
+        next_step = uncut(state.last.next or next_step)
     return f"frostwatch: {name} MAY STILL BE FROZEN: {reason}. NEXT: {next_step}"
 
 

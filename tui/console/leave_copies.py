@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from agentclient.model.next_command import clear_command
+from agentclient.model.text import uncut
 from agentclient.model.vm import Vm
 from tui.console.ports import JobPort
 from tui.shared.fit import safe
@@ -52,7 +53,7 @@ def end_copies(
 def tell_unended(jobs: Sequence[JobPort], tell: Callable[[str], None]) -> int:
     """Say which copies that were to end QEMU goes on with; return how many."""
     for job in jobs:
-        command = safe(clear_command(job.vm), 400)
+        command = uncut(clear_command(job.vm))
         tell(
             f"frostwatch: {_id(job.vm)}: QEMU could not end its {job.kind}; once its storage "
             f"answers again: {command}"
@@ -64,7 +65,7 @@ def _tell_end(job: JobPort, tell: Callable[[str], None], *, by_choice: bool) -> 
     """Say what became of a copy; return whether something is left that nobody has chosen."""
     outcome = job.wait(0)
     if outcome is None or outcome.result == "left":
-        command = safe(clear_command(job.vm), 400)
+        command = uncut(clear_command(job.vm))
         tell(
             f"frostwatch: {_id(job.vm)}: QEMU may go on with its {job.kind}, which nobody "
             f"certifies; to end it: {command}"

@@ -20,7 +20,7 @@ from agentclient.model.job import Consistency
 from agentclient.model.json_contract import SCHEMA, JsonObject, dumps
 from agentclient.model.shell_words import quoted
 from agentclient.model.sizes import size_text
-from agentclient.model.text import printable
+from agentclient.model.text import printable, uncut
 from tui.cli import tell
 from tui.cli.copy_options import folders
 from tui.cli.folders import Patience, folder_of_copies
@@ -144,7 +144,7 @@ def _print(plan: RestorePlan, made: list[Restored]) -> None:
     for one in made:
         path = str(one.file).replace(",", ",,")
         value = quoted(f"file={path},format={one.format},if=virtio")
-        tell.whole(f"  -drive {printable(value, 600)}")
+        tell.whole(f"  -drive {uncut(value)}")
 
 
 def _object(plan: RestorePlan, one: Restored) -> JsonObject:

@@ -11,7 +11,7 @@ from agentclient.jobs.manifest import BACKUP
 from agentclient.jobs.verify import Verified, verified_object, verify_folder
 from agentclient.model.json_contract import dumps
 from agentclient.model.shell_words import quoted
-from agentclient.model.text import printable
+from agentclient.model.text import printable, uncut
 from tui.cli import tell
 from tui.cli.copy_options import folders
 from tui.cli.folders import Patience, folder_of_copies
@@ -68,4 +68,4 @@ def _print(one: Verified) -> None:
         tell.out(f"  restore: frostwatch backup restore {folder} --to NEWDIR")
         tell.out("  or by hand, into a folder RESTORED of yours:")
         for command in ("mkdir RESTORED", *one.restore):
-            tell.whole(f"    {printable(command, 600)}")
+            tell.whole(f"    {uncut(command)}")

@@ -19,7 +19,7 @@ from agentclient.fleet.findings import finding_object
 from agentclient.journal.rows import check
 from agentclient.model.clock import now
 from agentclient.model.json_contract import dumps
-from agentclient.model.text import printable
+from agentclient.model.text import printable, uncut
 from tui.cli import session, table, tell
 from tui.cli.options import Options, json_option, vm_argument, with_options
 from tui.shared.folding import columns_of, folded
@@ -86,4 +86,4 @@ def _print(finding: Finding) -> None:
     told = folded(f"{_MARGIN}{printable(finding.subject, 80)}: {finding.text}", columns)
     tell.rows([word + told[len(finding.level.value) :]])
     if finding.advice:
-        tell.out(f"{_MARGIN}{printable(finding.advice, 1000)}")
+        tell.out(f"{_MARGIN}{uncut(finding.advice)}")

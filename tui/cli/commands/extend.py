@@ -11,7 +11,7 @@ from agentclient.late import load
 from agentclient.model.clock import now
 from agentclient.model.errors import BadInput
 from agentclient.model.json_contract import SCHEMA, dumps, rfc3339
-from agentclient.model.text import printable
+from agentclient.model.text import uncut
 from tui.cli import session, tell
 from tui.cli.options import Options, duration, json_option, vm_argument, with_options
 
@@ -70,4 +70,4 @@ def extend_object(outcome: ExtendOutcome) -> dict[str, object]:
 
 def _line(outcome: ExtendOutcome) -> str:
     step = f". NEXT: {outcome.next}" if outcome.next else ""
-    return printable(f"{outcome.vm}: {outcome.reason}{step}", 1000)
+    return uncut(f"{outcome.vm}: {outcome.reason}{step}")

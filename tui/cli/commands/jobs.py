@@ -9,7 +9,7 @@ import click
 from agentclient.model.errors import BadInput, FrostwatchError
 from agentclient.model.json_contract import SCHEMA, JsonObject, dumps
 from agentclient.model.next_command import clear_command
-from agentclient.model.text import printable
+from agentclient.model.text import printable, uncut
 from tui.cli import session, tell
 from tui.cli.options import Options, json_option, vm_argument, with_options
 
@@ -86,7 +86,7 @@ def _print(vm: Vm, copy: LeftCopy, cleared: Cleared | None, *, clear: bool, as_j
         tell.whole(f"  file: {printable(file, 500)}")
     if cleared is None:
         if copy.running is False:
-            tell.out(f"  next: {printable(clear_command(vm), 1000)}")
+            tell.whole(f"  next: {uncut(clear_command(vm))}")
         elif clear:
             pid = copy.key.process.pid
             why = "its frostwatch runs" if copy.running else "its frostwatch may run"

@@ -15,7 +15,7 @@ from agentclient.model.errors import BadInput
 from agentclient.model.json_contract import dumps, vm_object
 from agentclient.model.next_command import thaw_command
 from agentclient.model.snapshot import VmState
-from agentclient.model.text import printable
+from agentclient.model.text import printable, uncut
 from tui.cli import session, tell
 from tui.cli.options import Options, duration, files, json_option, with_options
 from tui.cli.vm_filter import STATE_WORDS, Filter, Seen, checked, query_of
@@ -185,7 +185,7 @@ def _look(options: Options, wanted: Filter) -> Seen:
         untold = () if journal is None else _of_journal(journal)
     for told in (*untold, *map(_left, states)):
         if told is not None:
-            tell.note(printable(told, 1000))
+            tell.note(uncut(told))
     if forgotten and wanted.older_than_s is not None:
         tell.note(printable(forgotten))
     for problem in problems:

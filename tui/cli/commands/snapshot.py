@@ -16,7 +16,7 @@ from agentclient.model.job import Consistency, FreezePolicy
 from agentclient.model.json_contract import dumps, snapshot_object
 from agentclient.model.sizes import size_text
 from agentclient.model.suggestions import did_you_mean
-from agentclient.model.text import printable
+from agentclient.model.text import printable, uncut
 from tui.cli import session, table, tell
 from tui.cli.copy_options import check_strict, rate_option
 from tui.cli.job_runner import JobRunner
@@ -223,7 +223,7 @@ def _print_table(found: Sequence[SnapshotFound]) -> None:
     tell.out("\nTo go back to one, with the VM off:")
     for one in found:
         for step in one.revert:
-            line = f"  {printable(one.name, 80)}: {printable(step, 1000)}"
+            line = f"  {printable(one.name, 80)}: {uncut(step)}"
             # A command is to be copied.
             (tell.whole if step.startswith("qemu-img ") else tell.out)(line)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 
 from agentclient.model.states import Level
+from agentclient.model.text import uncut
 from tui.console.actions.context import ActionContext
 from tui.console.clipboard import clipboard_sequence
 from tui.console.dialogs.copied import CopiedDialog
 from tui.console.model.next_command import Next, next_of, next_of_window
 from tui.console.model.open_window import open_windows
-from tui.shared.fit import safe
 
 NOTHING_NEXT = "nothing has to be done here next by a command"
 
@@ -41,7 +41,7 @@ class NextCommandPrompt:
         if found is None:
             self._context.answer(Level.INFO, NOTHING_NEXT)
         elif found.command is None:  # a drill's guests are its own console's
-            self._context.answer(Level.INFO, safe(f"next: {found.step}", 400))
+            self._context.answer(Level.INFO, uncut(f"next: {found.step}"))
         else:
             self.show("The next command", found.command, found.step)
 

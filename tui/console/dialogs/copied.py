@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from agentclient.model.text import uncut
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.vm_text import EMPTY
-from tui.shared.fit import safe, wrap
+from tui.shared.fit import wrap
 from tui.shared.tone import Line, Piece, Tone
 
-LONGEST = 4000
 _LABEL = 6
 SENT = "in the clipboard, if this terminal takes it (OSC 52); else it is to be marked here"
 NOT_SENT = "this terminal has no clipboard for us: it is to be marked here"
@@ -33,11 +33,11 @@ class CopiedDialog(Dialog[None]):
 
     def lines(self) -> Iterable[Line]:
         """Return the text, and where it is."""
-        for line in wrap(safe(self._copied, LONGEST), self._room):
+        for line in wrap(uncut(self._copied), self._room):
             yield (Piece(line, Tone.HEAD),)
         yield EMPTY
         if self._step:
-            yield (Piece(f"{'step':<{_LABEL}}", Tone.DIM), Piece(safe(self._step, LONGEST)))
+            yield (Piece(f"{'step':<{_LABEL}}", Tone.DIM), Piece(uncut(self._step)))
             yield EMPTY
         yield (Piece(SENT if self._sent else NOT_SENT, Tone.DIM if self._sent else Tone.WARN),)
 

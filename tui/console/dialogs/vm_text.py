@@ -13,6 +13,7 @@ from agentclient.model.outcome import FileSystem
 from agentclient.model.policy import DEFAULT_POLICY
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState
+from agentclient.model.text import uncut
 from tui.console.model.targets import Target, Targets
 from tui.console.widgets.pane.facts import identity
 from tui.console.widgets.table.cells import freeze_look
@@ -141,7 +142,7 @@ def _held(target: Target, most: str) -> Iterator[Line]:
         text = "that window: a copy that is being taken now comes out inconsistent"
         yield labelled("breaks", text, Tone.BAD)
     else:
-        yield labelled("thaw", safe(step_while_held(held, target.vm), 300))
+        yield labelled("thaw", uncut(step_while_held(held, target.vm)))
 
 
 def _foreign(state: VmState) -> Iterator[Line]:

@@ -15,6 +15,7 @@ from agentclient.journal.json_contract import window_object
 from agentclient.model.durations import in_words
 from agentclient.model.sizes import size_text
 from agentclient.model.states import EvidenceResult, OutcomeKind, WindowKind, WindowState
+from agentclient.model.text import uncut
 from agentclient.model.timeline import Usual
 from agentclient.model.version import VERSION
 from tui.console.model.past_tracks import group_size, group_tracks, is_certified, shown_word
@@ -126,7 +127,7 @@ def _meaning(found: Mapping[str, Any]) -> Iterator[Entry]:
     if meaning.get("guest"):
         yield Entry("guest", safe(str(meaning["guest"]), 400))
     if found.get("next"):
-        yield Entry("next", safe(str(found["next"]), 400))
+        yield Entry("next", uncut(str(found["next"])))
 
 
 def _figures(row: WindowRow) -> Iterator[Entry]:

@@ -15,7 +15,7 @@ from agentclient.journal.history import VmHistory
 from agentclient.model.explanation.present import Present, present
 from agentclient.model.guest_report import GuestReport
 from agentclient.model.snapshot import LogLine, VmState
-from agentclient.model.text import printable
+from agentclient.model.text import printable, uncut
 from agentclient.model.version import VERSION
 from agentclient.model.vm import VmId
 from tui.console.model.explained import explained
@@ -106,8 +106,17 @@ def file_name(vm_id: VmId, what: str, at: datetime, ending: str) -> str:
 
 
 def code(text: str) -> str:
-    """Return a text in code, on one line, with all of its letters: it may be a shell's command."""
-    plain = printable(text, _TEXT) or " "
+    """Return a text in code, on one line, with all of its letters."""
+    return _fenced(printable(text, _TEXT))
+
+
+def command_code(text: str) -> str:
+    """Return a text with a command in it in code: whole, and letter by letter."""
+    return _fenced(uncut(text))
+
+
+def _fenced(text: str) -> str:
+    plain = text or " "
     fence = "`" * (_longest_run(plain) + 1)
     # Markdown takes one blank away at either end, if there is one at both.
     ends = {plain[0], plain[-1]}
@@ -142,7 +151,7 @@ def _in_short(incident: Incident) -> Iterator[str]:
         yield f"- For a copy of its disks: {told.meaning.copy}"
         yield f"- For the guest: {told.meaning.guest}"
     if told.next and not over:
-        yield f"- Next: {code(told.next)}"
+        yield f"- Next: {command_code(told.next)}"
     yield ""
 
 

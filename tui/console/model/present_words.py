@@ -14,6 +14,7 @@ from agentclient.model.states import (
     Phase,
     RunState,
 )
+from agentclient.model.text import uncut
 from agentclient.model.vm import Vm
 from tui.shared.fit import safe
 from tui.shared.glyphs import (
@@ -115,7 +116,7 @@ def paragraph(one: Present, vm: Vm, signs: Signs, *, roomy: bool = True) -> Iter
         yield (Piece("by hand", Tone.HEAD), Piece("  a digit copies the command", Tone.DIM))
     for number, hand in enumerate(found, start=1):
         yield (Piece(f"  {number:<{LABEL - 2}}", Tone.ACTIVE), Piece(hand.what, Tone.DIM))
-        yield (Piece(" " * LABEL), Piece(safe(hand.command, MOST_TEXT)))
+        yield (Piece(" " * LABEL), Piece(uncut(hand.command)))
 
 
 def plain_text(one: Present, vm: Vm) -> str:

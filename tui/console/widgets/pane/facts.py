@@ -17,6 +17,7 @@ from agentclient.model.others_freeze import doer
 from agentclient.model.outcome import FileSystem
 from agentclient.model.snapshot import HeldBy, Progress, VmState
 from agentclient.model.states import FreezeState, Phase
+from agentclient.model.text import uncut
 from agentclient.model.vm import Vm
 from tui.console.model.explained import step_while_held
 from tui.console.widgets.pane.fact import Fact
@@ -179,7 +180,7 @@ def _freeze(state: VmState, paint: Paint) -> Iterator[Fact]:
     if state.left_by is not None:
         yield Fact(
             "next",
-            f"{key('thaw', 't')} thaws it, or: {safe(thaw_command(state.vm), 300)}",
+            f"{key('thaw', 't')} thaws it, or: {uncut(thaw_command(state.vm))}",
             Tone.BAD,
             0,
         )
@@ -196,7 +197,7 @@ def _next_while_held(held: HeldBy, vm: Vm) -> str:
         take, hold, thaw = key("attach", "A"), key("extend", "e"), key("thaw", "t")
         return f"{take} takes it over, {hold} holds it longer, {thaw} thaws it; else wait {until}"
     if held.ended or held.state is FreezeState.THAWING:
-        return safe(step_while_held(held, vm), 300)
+        return uncut(step_while_held(held, vm))
     thaw, hold = key("thaw", "t"), key("extend", "e")
     return f"wait {until}; {thaw} has its holder thaw it, {hold} hold it longer: both ask first"
 

@@ -21,6 +21,7 @@ from agentclient.model.job import (
 from agentclient.model.place import Place
 from agentclient.model.sizes import rate_text, size_text
 from agentclient.model.snapshot import VmState
+from agentclient.model.text import uncut
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.table.cells import Paint
 from tui.shared.bulk_words import queued
@@ -167,7 +168,7 @@ def _ended(outcome: JobOutcome, paint: Paint) -> Iterator[Fact]:
         label = "LEFT" if number == 0 else ""
         yield Fact(label, f"LEFT BEHIND: {safe(one, 300)}", Tone.BAD, 0)
     if outcome.next:
-        yield Fact("next", safe(outcome.next, 400), Tone.WARN, 1)
+        yield Fact("next", uncut(outcome.next), Tone.WARN, 1)
     yield Fact("times", _line(_ended_times(outcome.times), paint), Tone.FROZEN, 1)
     folders = {Path(disk.target).parent for disk in outcome.disks if disk.target}
     if complete and len(folders) == 1:

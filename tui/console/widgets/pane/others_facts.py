@@ -18,6 +18,7 @@ from agentclient.model.others_freeze import (
 from agentclient.model.others_step import others_action, they_wait
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, OthersState
+from agentclient.model.text import uncut
 from agentclient.model.vm import DRILL_SOURCE
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.table.cells import Paint, freeze_look
@@ -39,7 +40,7 @@ def others_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
         thaw = f"make sure that nothing of theirs runs; then {key('thaw', 't')}, which asks first"
         if state.vm.source != DRILL_SOURCE:
             thaw += f", or: {thaw_command(state.vm, foreign=True)}"
-        yield Fact("next", safe(thaw, 400), Tone.WARN, 0)
+        yield Fact("next", uncut(thaw), Tone.WARN, 0)
         return
     yield Fact("others", f"{paint.signs.labelled(look)}: {_what(others, paint)}", look.tone, 0)
     if others.waits:
@@ -48,7 +49,7 @@ def others_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
     yield Fact("why", f"{_how_sure(state)}{_writes(others, paint)}", rank=2)
     step = others_action(others, state.vm)
     if step is not None:
-        yield Fact("next", safe(step, 500), Tone.WARN, 0)
+        yield Fact("next", uncut(step), Tone.WARN, 0)
 
 
 def _left(others: Others, paint: Paint) -> str:

@@ -9,6 +9,7 @@ from agentclient.model.durations import in_words
 from agentclient.model.outcome import Evidence, Outcome
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, CopyIs, GuestIs, OutcomeKind, Phase
+from agentclient.model.text import uncut
 from tui.console.model.explained import explained
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.table.cells import Paint
@@ -45,7 +46,7 @@ def outcome_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
     yield from _meaning(verdict, held=held)
     if verdict.next and not _has_step_of_its_own(state):
         tone = Tone.NORMAL if verdict.settled else Tone.BAD
-        yield Fact("next", safe(verdict.next, 400), tone, 1)
+        yield Fact("next", uncut(verdict.next), tone, 1)
     elif state.progress is not None and not verdict.settled and not held:
         no_agent = state.agent.state is AgentState.CLOSED
         yield Fact("next", START_IT if no_agent else NOTHING_YET, Tone.NORMAL, 1)
