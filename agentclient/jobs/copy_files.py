@@ -15,6 +15,7 @@ from agentclient.jobs.archive import open_copy, write_manifest
 from agentclient.jobs.checksum import Checksum
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.disk_port import DiskPort
+from agentclient.jobs.disks import is_encrypted
 from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.job import CopyJob
 from agentclient.jobs.manifest import FULL, INCREMENTAL, DiskRecord, Manifest, Parent
@@ -104,6 +105,7 @@ def record_copy(job: CopyJob, one: FileCopy, copied: int, *, checksum: bool = Tr
         sha256=digest,
         bitmap=one.bitmap,
         copied=copied,
+        in_the_clear=is_encrypted(one.disk),
     )
 
 
@@ -137,6 +139,7 @@ def manifest_of(
         window=outcome_object(window.outcome) if window.outcome is not None else None,
         disks=disks,
         kind=kind,
+        left_out=job.left_out,
     )
 
 

@@ -11,7 +11,7 @@ from agentclient.access.host.process import PROC
 from agentclient.jobs.block import BlockLayer
 from agentclient.jobs.disk_port import DiskPort
 from agentclient.jobs.errors import JobFailed, JobRefused
-from agentclient.model.job import JobRefusal
+from agentclient.model.job import JobRefusal, LeftOut, WhyLeftOut
 from agentclient.model.text import printable
 from agentclient.model.vm import Process
 from agentclient.protocol.qmp_block import Disk
@@ -64,17 +64,32 @@ def check_none_new(found: Iterable[Disk], chosen: Iterable[Disk]) -> None:
             )
 
 
-def left_out(found: Iterable[Disk], chosen: Iterable[Disk]) -> tuple[Disk, ...]:
-    """Return what the guest can write to, and a copy of all disks lacks: media that are changed.
+def left_out(
+    found: Iterable[Disk], chosen: Iterable[Disk], names: Sequence[str]
+) -> tuple[LeftOut, ...]:
+    """Return the disks with a medium that a copy lacks, and why.
 
     Args:
         found: the VM's disks.
         chosen: the disks that are copied.
+        names: which were asked for; empty for all.
     """
     known = {one.place for one in chosen}
     return tuple(
-        one for one in found if one.removable and one.is_writable and one.place not in known
+        LeftOut(one.name, WhyLeftOut.NOT_NAMED if names else why_left_out(one))
+        for one in found
+        if not one.empty and one.place not in known
     )
+
+
+def why_left_out(disk: Disk) -> WhyLeftOut:
+    """Return why a disk that has a medium is none of all that are copied."""
+    return WhyLeftOut.READ_ONLY if disk.read_only else WhyLeftOut.REMOVABLE
+
+
+def is_encrypted(disk: Disk) -> bool:
+    """Return whether a disk's own image is encrypted."""
+    return bool(disk.chain) and disk.chain[0].encrypted
 
 
 def check_commands(block: BlockLayer, *names: str) -> None:

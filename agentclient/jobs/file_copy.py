@@ -13,6 +13,7 @@ from agentclient.jobs.control import JobControl
 from agentclient.jobs.copy_files import FileCopy, Ids, manifest_of, record_copy, save_manifest
 from agentclient.jobs.copy_place import CopyPlace
 from agentclient.jobs.disk_port import DiskPort
+from agentclient.jobs.disks import is_encrypted
 from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.follow import Follower
 from agentclient.jobs.job import CopyJob
@@ -93,6 +94,7 @@ class FileCopyJob(CopyJob):
                 one.disk.size,
                 copied.get(one.disk.name, 0),
                 checksum=self._checksums.get(one.disk.name),
+                in_the_clear=is_encrypted(one.disk),
             )
             for one in self._copies
         )
@@ -108,7 +110,7 @@ class FileCopyJob(CopyJob):
         """
         self._port = port
         for disk in self.choose(port, names):
-            if disk.chain and disk.chain[0].encrypted:
+            if is_encrypted(disk):
                 text = f"the image of {printable(disk.name, 60)} is encrypted, and its copy is not"
                 self.context.reporter.note(Level.WARNING, text)
         self._uuid = self.vm.uuid or port.uuid()

@@ -33,10 +33,10 @@ from agentclient.model.job import (
     JobResult,
     JobStage,
     JobTimes,
+    LeftOut,
 )
 from agentclient.model.json_contract import SCHEMA
 from agentclient.model.next_command import clear_command
-from agentclient.model.states import Level
 from agentclient.model.text import printable
 from agentclient.protocol.qmp_block import Disk
 
@@ -53,6 +53,7 @@ class CopyJob(JobHandle, ABC):
     Attributes:
         name: the names of its parts in QEMU.
         chosen: the disks that it is about; empty before `prepare`.
+        left_out: the VM's other disks, as far as they have a medium.
         goes_on: why QEMU may go on with it, though it has ended for its caller, as a clause; None
             if it does not.
         needs_window: nothing but the guest's standing still makes its disks be of one moment.
@@ -65,7 +66,9 @@ class CopyJob(JobHandle, ABC):
         super().__init__(context)
         self.request = request
         self.name = JobName.new(self.kind)
+        self._found: tuple[Disk, ...] = ()
         self.chosen: tuple[Disk, ...] = ()
+        self.left_out: tuple[LeftOut, ...] = ()
         self.goes_on: str | None = None
         self.needs_window = False
         again = request.again(context.vm, context.control.limit)
@@ -170,8 +173,7 @@ class CopyJob(JobHandle, ABC):
         outcome = self._outcome(JobResult.COMPLETE, why, consistency=consistency, next_step=step)
         certified = consistency is Consistency.CONSISTENT
         worth = f"certified {consistency}" if certified else f"{consistency} only"
-        reason = f"{self.kind}: complete, and {worth}: {why}"
-        return outcome._replace(reason=reason)
+        return outcome._replace(reason=f"{self.kind}: complete, and {worth}: {why}")
 
     # -- what each kind of copy does -------------------------------------------------------
 
@@ -239,12 +241,10 @@ class CopyJob(JobHandle, ABC):
 
     def choose(self, port: DiskPort, names: Sequence[str]) -> tuple[Disk, ...]:
         """Choose the disks, and tell which the copy lacks; see `choose_disks`."""
-        found = port.disks()
+        found = self._found = port.disks()
         self.chosen = choose_disks(port, found, names)
-        for disk in left_out(found, self.chosen) if not names else ():
-            name = printable(disk.name, 60)
-            text = f"the medium in {name} is left out, though the guest can write to it"
-            self.context.reporter.note(Level.WARNING, f"{text}: it is copied if --disk names it")
+        self.left_out = left_out(found, self.chosen, names)
+        self.context.reporter.left_out(self.left_out)
         return self.chosen
 
     def check_alone(self) -> None:
@@ -382,7 +382,6 @@ class CopyJob(JobHandle, ABC):
         consistency: Consistency = Consistency.NONE,
         next_step: str | None = None,
     ) -> JobOutcome:
-        window = self.window
         return JobOutcome(
             vm=self.vm.id,
             kind=self.kind,
@@ -391,9 +390,10 @@ class CopyJob(JobHandle, ABC):
             reason=f"{self.kind}: {result}: {reason}",
             policy=self.request.policy,
             times=self.times(),
-            window=window.outcome,
-            paused=window.paused,
+            window=self.window.outcome,
+            paused=self.window.paused,
             disks=self.results(),
             next=next_step,
             seconds=time.monotonic() - self.began_at,
+            left_out=self.left_out,
         )

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeGuard
 
 from agentclient.model.errors import FrostwatchError
-from agentclient.model.job import Consistency
+from agentclient.model.job import Consistency, LeftOut, WhyLeftOut
 from agentclient.model.text import printable
 
 SCHEMA: Final = 1
@@ -56,6 +56,7 @@ class DiskRecord(NamedTuple):
         sha256: its checksum, in hexadecimal digits; None if it was not taken (of a mirror alone).
         bitmap: the bitmap of the disk that records what is written since; None without one.
         copied: bytes that were copied.
+        in_the_clear: the disk's own image is encrypted, and the file is not.
     """
 
     name: str
@@ -68,6 +69,7 @@ class DiskRecord(NamedTuple):
     sha256: str | None
     bitmap: str | None
     copied: int
+    in_the_clear: bool = False
 
     @property
     def is_qcow2(self) -> bool:
@@ -109,6 +111,7 @@ class Manifest(NamedTuple):
         window: how its freeze ended, as in a job's JSON; None if nothing was frozen.
         disks: its disks.
         kind: `BACKUP` or `MIRROR`; a mirror is full, and a chain of its own.
+        left_out: the VM's disks that it lacks.
     """
 
     id: str
@@ -127,6 +130,7 @@ class Manifest(NamedTuple):
     window: Mapping[str, Any] | None
     disks: tuple[DiskRecord, ...]
     kind: str = BACKUP
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def word(self) -> str:
@@ -150,6 +154,7 @@ def written(manifest: Manifest) -> bytes:
         "parent": manifest.parent._asdict() if manifest.parent is not None else None,
         "consistency": manifest.consistency.value,
         "disks": [one._asdict() for one in manifest.disks],
+        "left_out": [{"disk": one.disk, "why": one.why.value} for one in manifest.left_out],
     }
     return (json.dumps(head | body, indent=1, allow_nan=False) + "\n").encode("ascii")
 
@@ -216,6 +221,7 @@ def _manifest(fields: _Fields, kind: str) -> Manifest:
         window=window.values if window is not None else None,
         disks=tuple(_disk(one, kind) for one in disks),
         kind=kind,
+        left_out=_left_out(fields),
     )
     for what in ("name", "file"):
         names = [getattr(one, what) for one in manifest.disks]
@@ -250,7 +256,17 @@ def _disk(fields: _Fields, kind: str) -> DiskRecord:
         sha256=None if no_sum else fields.match("sha256", _SHA256),
         bitmap=fields.text("bitmap") if fields.values.get("bitmap") is not None else None,
         copied=fields.number("copied"),
+        in_the_clear="in_the_clear" in fields.values and fields.flag("in_the_clear"),
     )
+
+
+def _left_out(fields: _Fields) -> tuple[LeftOut, ...]:
+    """Return the disks that a copy lacks; none where it does not tell them."""
+    found = fields.items("left_out", MOST_DISKS) if "left_out" in fields.values else []
+    try:
+        return tuple(LeftOut(one.text("disk"), WhyLeftOut(one.text("why"))) for one in found)
+    except ValueError:
+        raise ManifestError("it lacks a disk for a reason that is not known here") from None
 
 
 def _consistency(word: str) -> Consistency:

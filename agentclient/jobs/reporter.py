@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from agentclient.fleet.store import Fleet
 from agentclient.model.events import (
     Details,
@@ -12,7 +14,15 @@ from agentclient.model.events import (
     OnEvent,
     StageBegan,
 )
-from agentclient.model.job import JobOutcome, JobProgress, JobResult, JobStage, UnendedCopy
+from agentclient.model.job import (
+    JobOutcome,
+    JobProgress,
+    JobResult,
+    JobStage,
+    LeftOut,
+    UnendedCopy,
+    WhyLeftOut,
+)
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import Level
 from agentclient.model.text import printable
@@ -48,6 +58,16 @@ class JobReporter:
     def note(self, level: Level, text: str) -> None:
         """Report anything else of meaning."""
         self.tell(EventKind.NOTE, level, text)
+
+    def left_out(self, disks: Iterable[LeftOut]) -> None:
+        """Report which disks a copy of all lacks."""
+        for disk, why in disks:
+            name = printable(disk, 60)
+            if why is WhyLeftOut.REMOVABLE:
+                text = f"the medium in {name} is left out, though the guest can write to it"
+                self.note(Level.WARNING, f"{text}: it is copied if --disk names it")
+            elif why is WhyLeftOut.READ_ONLY:
+                self.note(Level.INFO, f"the disk {name} is left out: the guest can't write to it")
 
     def progress(self, progress: JobProgress, *, listeners: bool = True) -> None:
         """Show how far the job is.

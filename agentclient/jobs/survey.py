@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from agentclient.jobs.claim import check_no_job
 from agentclient.jobs.context import JobContext
-from agentclient.jobs.disks import check_disk
+from agentclient.jobs.disks import check_disk, is_encrypted
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.managed import check_manager
 from agentclient.model.job import JobKind
@@ -27,6 +27,16 @@ class SurveyedDisk(NamedTuple):
 
     disk: Disk
     why_not: str | None
+
+    @property
+    def is_offered(self) -> bool:
+        """Whether it is one of all disks that are copied."""
+        return self.why_not is None and self.disk.is_written
+
+    @property
+    def is_encrypted(self) -> bool:
+        """Whether its own image is encrypted, so that a copy in a file is in the clear."""
+        return is_encrypted(self.disk)
 
 
 class CopySurvey(NamedTuple):

@@ -98,6 +98,26 @@ class JobRefusal(StrEnum):
     CANCELLED = "cancelled"
 
 
+class WhyLeftOut(StrEnum):
+    """Why a copy lacks a disk of the VM that has a medium."""
+
+    REMOVABLE = "removable"  # its medium can be changed, and all disks were asked for
+    READ_ONLY = "read-only"  # the guest can't write to it
+    NOT_NAMED = "not-named"  # others were named
+
+
+class LeftOut(NamedTuple):
+    """A disk of the VM that a copy lacks.
+
+    Attributes:
+        disk: the disk's name, as the operator may give it.
+        why: why.
+    """
+
+    disk: str
+    why: WhyLeftOut
+
+
 class DiskCopy(NamedTuple):
     """What came of one disk.
 
@@ -109,6 +129,7 @@ class DiskCopy(NamedTuple):
         copied: bytes that were copied.
         error: why its copy failed; None if it didn't.
         checksum: the SHA-256 of the file, in hexadecimal digits; None if it was not taken.
+        in_the_clear: the disk's own image is encrypted, and the copy is not.
     """
 
     disk: str
@@ -118,6 +139,7 @@ class DiskCopy(NamedTuple):
     copied: int = 0
     error: str | None = None
     checksum: str | None = None
+    in_the_clear: bool = False
 
 
 class JobTimes(NamedTuple):
@@ -159,6 +181,7 @@ class JobOutcome(NamedTuple):
         times: when what happened.
         seconds: how long it took.
         command: the run of a command; None for any other kind.
+        left_out: the disks that the copy lacks.
     """
 
     vm: VmId
@@ -176,6 +199,7 @@ class JobOutcome(NamedTuple):
     next: str | None = None
     seconds: float = 0.0
     command: CommandRun | None = None
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def ok(self) -> bool:

@@ -169,6 +169,7 @@ def job_object(job: JobOutcome) -> JsonObject:
         "paused": job.paused,
         "disks": [disk_copy_object(one) for one in job.disks],
         "left": list(job.left),
+        "left_out": [{"disk": one.disk, "why": one.why.value} for one in job.left_out],
         "times": job_times_object(job.times),
         "command": command_object(job.command) if job.command is not None else None,
         "seconds": _figure(job.seconds),
@@ -207,6 +208,7 @@ def disk_copy_object(one: DiskCopy) -> JsonObject:
         "copied": one.copied,
         "error": one.error,
         "checksum": one.checksum,
+        "in_the_clear": one.in_the_clear,
     }
 
 

@@ -24,7 +24,7 @@ from agentclient.model.job import (
     UnendedCopy,
 )
 from agentclient.model.vm import Process, VmId
-from agentclient.protocol.qmp_block import Disk
+from agentclient.protocol.qmp_block import Disk, Image
 from tests.console.fakes import StillClock
 from tests.console.fleets import put, verified
 
@@ -64,6 +64,10 @@ SYSTEM, DATA = disk("drive-scsi0", 384 * MIB), disk("drive-scsi1", 640 * MIB)
 READ_ONLY = disk("drive-scsi2", 10 * MIB, read_only=True)
 SURVEY = CopySurvey((SurveyedDisk(SYSTEM, None), SurveyedDisk(DATA, None)))
 WITH_READ_ONLY = CopySurvey((*SURVEY.disks, SurveyedDisk(READ_ONLY, "it is read-only")))
+
+CARD = disk("sd0", 30 * MIB, "raw", removable=True)
+VAULT = disk("vault", 20 * MIB, "luks", chain=(Image("/images/vault", "luks", None, (), True),))
+WITH_CARD_AND_LUKS = CopySurvey((SurveyedDisk(CARD, None), SurveyedDisk(VAULT, None)))
 
 
 def progress(clock: StillClock, **changes: Any) -> JobProgress:

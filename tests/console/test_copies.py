@@ -24,6 +24,7 @@ from tests.console.copying import (
     MIB,
     OTHERS,
     SURVEY,
+    WITH_CARD_AND_LUKS,
     WITH_READ_ONLY,
     crash_consistent,
     ended,
@@ -217,7 +218,22 @@ async def test_a_disk_that_can_not_be_copied_is_not_chosen(
         await session.until(lambda: bool(jobs.begun))
     request = jobs.begun[0].request
     assert isinstance(request, BackupRequest)
-    assert request.disks == ("drive-scsi0", "drive-scsi1")
+    assert request.disks == (), "all, so that one that comes meanwhile is missed by no copy of all"
+
+
+async def test_what_a_copy_lacks_and_what_is_in_the_clear_is_told_before(
+    still: StillClock, fleet: Fleet, jobs: FakeJobs
+) -> None:
+    jobs.found = WITH_CARD_AND_LUKS
+    async with console_session(fleet, still, jobs=jobs) as session:
+        await opened(session)
+        assert "[ ] sd0  30 MiB: its medium can be changed; left out" in session.text
+        assert "[x] vault  20 MiB, encrypted: its copy is in the clear" in session.text
+        await session.press("enter")
+        await session.until(lambda: bool(jobs.begun))
+    request = jobs.begun[0].request
+    assert isinstance(request, BackupRequest)
+    assert request.disks == ()
 
 
 async def test_what_would_be_refused_is_foreseen(

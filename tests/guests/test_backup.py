@@ -273,6 +273,44 @@ def test_a_raw_disk_has_full_backups_alone(boot: Boot, tmp_path: Path) -> None:
         assert verified.ok
 
 
+def test_what_a_copy_lacks_and_what_is_in_the_clear_is_told(boot: Boot, tmp_path: Path) -> None:
+    """A card that can be changed, a disk that the guest can't write to, and an encrypted image."""
+    card, fixed, vault = (tmp_path / name for name in ("card.raw", "fixed.raw", "vault.luks"))
+    for path in (card, fixed):
+        path.write_bytes(bytes(4 << 20))
+    secret = ["--object", "secret,id=key,data=abc"]
+    luks = ["-f", "luks", "-o", "key-secret=key,iter-time=10", str(vault), "4M"]
+    subprocess.run(["qemu-img", "create", "-q", *secret, *luks], check=True)
+    guest = boot(
+        name="lacking",
+        mounts=("a",),
+        fresh=True,
+        extra=[
+            *("-drive", f"if=none,id=card,file={card},format=raw"),
+            *("-device", "sdhci-pci", "-device", "sd-card,drive=card"),
+            *("-drive", f"if=none,id=fixed,file={fixed},format=raw,read-only=on"),
+            *("-device", "virtio-blk-pci,drive=fixed"),
+            *("-object", "secret,id=key,data=abc"),
+            *("-drive", f"if=none,id=vault,file={vault},format=luks,key-secret=key"),
+            *("-device", "virtio-blk-pci,drive=vault"),
+        ],
+    )
+    with Backups(guest, tmp_path / "to") as backups:
+        outcome, folder = backups.make()
+        assert [str(one.disk) for one in outcome.disks] == ["a", "vault"]
+        assert [one.in_the_clear for one in outcome.disks] == [False, True]
+        found = read_manifest(folder)
+        assert found["left_out"] == [
+            {"disk": "card", "why": "removable"},
+            {"disk": "fixed", "why": "read-only"},
+        ]
+        assert [one["in_the_clear"] for one in found["disks"]] == [False, True]
+        assert "the medium in card is left out, though the guest can write to it" in backups.texts
+        assert "the disk fixed is left out: the guest can't write to it" in backups.texts
+        assert "the image of vault is encrypted, and its copy is not" in backups.texts
+        assert all(one.ok for one in backups.verify())
+
+
 def test_on_the_command_line(writer: Guest, tmp_path: Path) -> None:
     to = tmp_path / "to"
     to.mkdir()

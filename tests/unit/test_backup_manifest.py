@@ -35,7 +35,7 @@ from agentclient.jobs.manifest import (
     written,
 )
 from agentclient.journal.identity import this_process
-from agentclient.model.job import Consistency
+from agentclient.model.job import Consistency, LeftOut, WhyLeftOut
 
 AT = datetime(2026, 11, 29, 2, 15, tzinfo=UTC)
 SUM = "0" * 64
@@ -85,6 +85,8 @@ def test_what_is_written_is_read() -> None:
         id="11112222", mode="incremental", parent=Parent("0123abcd", "20261129T021500Z", SUM)
     )
     assert parse(written(child)) == child
+    lacking = full._replace(left_out=(LeftOut("sd0", WhyLeftOut.REMOVABLE),))
+    assert parse(written(lacking)) == lacking
     assert child.certified
     assert child.disk("a") == child.disks[0]
     assert child.disk("b") is None
@@ -128,6 +130,9 @@ def test_what_is_written_is_read() -> None:
         ("window.certified", False, "its window is not certified"),
         ("window.certified", "true", "its window is not certified"),
         ("why", ..., "why is no text"),
+        ("left_out", [{"disk": "a", "why": "no mood"}], "a reason that is not known here"),
+        ("left_out", "a", "left_out is no list"),
+        ("disks.0.in_the_clear", "no", "in_the_clear is neither true nor false"),
     ],
 )
 def test_what_cannot_be_is_one_clear_sentence(path: str, value: object, words: str) -> None:
@@ -266,3 +271,8 @@ def test_what_was_made_is_removed_and_nothing_else(tmp_path: Path) -> None:
     assert remove_folder(folder, parent=True) == []
     assert not (tmp_path / "db").exists()
     assert remove_folder(folder, parent=True) == []
+
+
+@pytest.mark.parametrize("path", ["left_out", "disks.0.in_the_clear"])
+def test_an_older_one_tells_not_what_it_lacks(path: str) -> None:
+    assert parse(changed(path, ...)) == manifest()

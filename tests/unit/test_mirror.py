@@ -21,6 +21,8 @@ from agentclient.model.job import (
     JobRefusal,
     JobResult,
     JobStage,
+    LeftOut,
+    WhyLeftOut,
 )
 from agentclient.model.json_contract import rfc3339
 from agentclient.model.outcome import Outcome
@@ -546,3 +548,8 @@ def test_a_medium_that_is_left_out_and_a_copy_in_the_clear_are_told(
     ]
     assert len(notes) == told
     assert scene.files == ["a.qcow2", "b.qcow2"]
+    why = WhyLeftOut.NOT_NAMED if disks else WhyLeftOut.REMOVABLE
+    assert outcome.left_out == (LeftOut("sd0", why),)
+    assert [one.in_the_clear for one in outcome.disks] == [True, False]
+    assert scene.manifest["left_out"] == [{"disk": "sd0", "why": why.value}]
+    assert [one["in_the_clear"] for one in scene.manifest["disks"]] == [True, False]

@@ -94,11 +94,9 @@ class SnapshotJob(CopyJob):
         self.block = block = self.context.block()
         check_commands(block, "transaction", *self.needed)
         self.choose(block, self.request.disks)
-        disks = block.disks()
         process = self.context.access.process
-        if any(
-            one.name == self.wanted.name for one in find_snapshots(self.vm.id, disks, (), process)
-        ):
+        taken = find_snapshots(self.vm.id, self._found, (), process)
+        if any(one.name == self.wanted.name for one in taken):
             raise JobRefused(
                 JobRefusal.NAME,
                 f"the VM has a snapshot {self.wanted.name} already",

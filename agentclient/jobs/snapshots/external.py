@@ -12,7 +12,7 @@ from typing import Final
 
 from agentclient.jobs.cancel import left_to_qemu
 from agentclient.jobs.context import JobContext
-from agentclient.jobs.disks import image_path
+from agentclient.jobs.disks import image_path, is_encrypted
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.patience import patiently
 from agentclient.jobs.snapshots.create import SnapshotJob, SnapshotRequest
@@ -215,7 +215,7 @@ def _check_plain(disk: Disk) -> None:
     Raises:
         JobRefused: it is encrypted.
     """
-    if disk.chain and disk.chain[0].encrypted:
+    if is_encrypted(disk):
         raise JobRefused(
             JobRefusal.TARGET,
             f"the image of {printable(disk.name, 60)} is encrypted, and its overlay would not be",

@@ -150,7 +150,7 @@ class CopyDialog(Form[CopyAnswer]):
             MarkField(
                 label,
                 safe(one.disk.name, 30),
-                marked=one.why_not is None and not one.disk.removable,
+                marked=one.is_offered,
             )
             for label, one in zip(labels, found.disks, strict=False)
         )
@@ -218,8 +218,13 @@ class CopyDialog(Form[CopyAnswer]):
         one = self._found.disks[number]
         if one.why_not is not None:
             return one.why_not, Tone.WARN
+        size = size_text(one.disk.size)
+        if not one.is_offered and not self._disks[number].marked:
+            return f"{size}: its medium can be changed; left out", Tone.WARN
+        if one.is_encrypted and self.kind.to_folder:
+            return f"{size}, encrypted: its copy is in the clear", Tone.WARN
         taken = "" if one.disk.allocated is None else f", {size_text(one.disk.allocated)} used"
-        return f"{size_text(one.disk.size)}{taken}, {safe(one.disk.format, 20)}", Tone.NORMAL
+        return f"{size}{taken}, {safe(one.disk.format, 20)}", Tone.NORMAL
 
     def _foreseen(self) -> Iterator[str]:
         """Yield what would probably be refused, and what can be done about it."""
@@ -300,7 +305,10 @@ class CopyDialog(Form[CopyAnswer]):
         limit = parse_rate(self._rate.text) if kind.limited and self._rate.text.strip() else 0
         if kind.named and not self._called.text.strip():
             raise BadInput("a snapshot needs a name")
-        all_of_them = all(field.marked for field in self._disks)
+        all_of_them = self._found is None or all(
+            field.marked is one.is_offered
+            for one, field in zip(self._found.disks, self._disks, strict=True)
+        )
         name = self._called.text.strip() if kind.named else ""
         return CopyAnswer(kind, self.policy, () if all_of_them else disks, folder, limit, name)
 
