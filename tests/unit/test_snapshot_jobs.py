@@ -47,7 +47,9 @@ def test_one_disk_alone_and_a_name_that_exists() -> None:
     harness = SnapshotHarness()
     assert harness.take(disks=("b",)).ok
     assert harness.images.inside == {"b": ["s1"]}
+    harness.images.asked.clear()
     refused = harness.take(disks=("a",))
+    assert harness.images.asked.count("query-block") == 2, "the claim, and the choice"
     assert (refused.refusal, len(harness.freezes)) == (JobRefusal.NAME, 1)
     assert refused.next == (
         "choose another name, or delete that one: frostwatch snapshot delete qemu:web1 s1"
