@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import subprocess
 from collections.abc import Iterator
@@ -49,6 +50,23 @@ def hanging(place: Path) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["fsfreeze", "-u", str(place)], check=True)
+
+
+@contextmanager
+def unanswered(place: Path) -> Iterator[Path]:
+    """A folder whose storage answers nothing, not even what is in it: a FUSE that nobody serves."""
+    place.mkdir()
+    served = os.open("/dev/fuse", os.O_RDWR)
+    options = f"fd={served},rootmode=40000,user_id=0,group_id=0"
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b"hung", bytes(place), b"fuse", 0, options.encode()) != 0:
+        os.close(served)
+        pytest.skip(f"no FUSE here: {os.strerror(ctypes.get_errno())}")
+    try:
+        yield place
+    finally:
+        os.close(served)  # whoever waits for it has an error now
+        subprocess.run(["umount", "-l", str(place)], check=True)
 
 
 def _unmount(place: Path) -> None:

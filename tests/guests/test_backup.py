@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 import subprocess
 from pathlib import Path
@@ -148,6 +149,37 @@ def test_the_record_of_writes_survives_the_end_of_qemu(boot: Boot, tmp_path: Pat
     )
     stored = json.loads(info.stdout)["format-specific"]["data"]["bitmaps"]
     assert [(one["name"], "in-use" in one["flags"]) for one in stored] == [(f"{name}-0", False)]
+
+
+def test_a_record_that_a_killed_qemu_has_left_is_not_relied_on_and_goes_with_a_full_one(
+    boot: Boot, tmp_path: Path
+) -> None:
+    image = tmp_path / "a.qcow2"
+
+    def booted() -> Guest:
+        drive = f"if=none,id=a,file={image},format=qcow2"
+        extra = ["-drive", drive, "-device", "virtio-blk-pci,drive=a"]
+        return boot(name="crashed", mounts=("b",), fresh=True, extra=extra)
+
+    guest = boot(name="crashed", mounts=("a", "b"))
+    with Backups(guest, tmp_path / "to") as backups:
+        _, first = backups.make("a")
+        guest.qmp("quit")  # QEMU stores the record, and marks it as in use when it opens it again
+    shutil.copyfile(guest.places.disk("a", "qcow2"), image)
+    guest.close()
+    booted().kill_qemu()
+    again = booted()
+    with Backups(again, tmp_path / "to") as backups:
+        assert list(bitmaps(again)["a"]) == [recorder(first)]
+        refused = backups.start("a", incremental=True).wait(30.0)
+        assert refused is not None
+        assert refused.refusal is JobRefusal.BITMAP
+        assert "can't be relied on" in refused.reason
+        _, second = backups.make("a", incremental=True, or_full=True)
+        assert read_manifest(second)["mode"] == "full"
+        assert list(bitmaps(again)["a"]) == [recorder(second)]
+        backups.make("a", incremental=True)
+        assert all(one.ok for one in backups.verify())
 
 
 def test_a_disk_stays_the_same_whatever_its_node_is_called(boot: Boot, tmp_path: Path) -> None:

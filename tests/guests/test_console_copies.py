@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.benchmarks.on_pty import OnPty, on_pty
 from tests.guests.lab import Guest, check_copy
 from tests.guests.lab.shell import wait_until
+from tests.guests.storages import ROOT, unanswered
 
 PATIENCE_S = 30.0
 
@@ -86,3 +87,28 @@ def test_a_copy_of_a_killed_console_is_ended_by_the_next_one(calm: Guest, tmp_pa
         console.press("q")
         assert console.process.wait(PATIENCE_S) == 0
     assert list(tmp_path.rglob("*.qcow2")) == []
+
+
+@ROOT
+def test_a_folder_whose_storage_hangs_keeps_neither_the_form_nor_the_console(
+    calm: Guest, tmp_path: Path
+) -> None:
+    with unanswered(tmp_path / "hung") as hung, console_of(calm) as console:
+        console.press("c")
+        console.wait_for("used, qcow2")
+        console.press("\x1b[A" * 3 + "\x15" + str(hung))
+        console.wait_for("looking …")
+        console.press("\r")
+        console.wait_for("looking at the disks and the folder")
+        console.press("\x1b")
+        console.wait_until_quiet()
+        closed = console.written
+        console.press("c")
+        console.wait_for("used, qcow2", after=closed)
+        console.press("\x1b[A" * 3 + "\x15" + str(tmp_path))
+        console.wait_for("GiB free", after=closed)
+        console.press("\x1b[B" * 2 + "1G\r")
+        console.wait_for("backup complete, consistent")
+        console.press("q")
+        assert console.process.wait(PATIENCE_S) == 0
+    assert len(list(tmp_path.rglob("manifest.json"))) == 1
