@@ -151,10 +151,14 @@ def begun_at(folder: Path) -> datetime | None:
 def write_begun(folder: Path, begun: Begun) -> None:
     """Write that a copy begins, so that what it leaves behind can be told to be ours.
 
+    Args:
+        folder: its folder.
+        begun: what is written; without a process it is of this one.
+
     Raises:
         OSError: it can't be written.
     """
-    pid, ticks = this_process()
+    pid, ticks = begun.process or this_process()
     content: dict[str, Any] = {
         "schema": SCHEMA, "kind": begun.kind + _BEGUN, "id": begun.id, "chain": begun.chain,
         "host": socket.gethostname(), "pid": pid, "start_ticks": ticks,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -22,9 +23,11 @@ from agentclient.jobs.chain import Link
 from agentclient.jobs.context import JobContext
 from agentclient.jobs.errors import JobRefused
 from agentclient.jobs.former_name import FormerHome, former_homes
+from agentclient.jobs.made_apart import made_apart
 from agentclient.jobs.opened import open_below
 from agentclient.jobs.patience import patiently
 from agentclient.jobs.targets import check_space
+from agentclient.journal.identity import this_process
 from agentclient.model.job import JobRefusal
 from agentclient.model.next_command import clear_command
 from agentclient.model.shell_words import quoted
@@ -174,7 +177,18 @@ class CopyPlace:
         """
         control = self._context.control
         patiently(control, "looking for room", partial(check_space, self._folder, needed))
-        return patiently(control, "making the folder", partial(self._make, begun))
+        own = begun._replace(process=this_process())
+        making = partial(_make, self._home, self._context.wall(), own)
+        undoing = partial(_unmake, self._new_home)
+        try:
+            self._made = made_apart(control, "making the folder", making, undoing)
+        except OSError as error:
+            raise JobRefused(
+                JobRefusal.TARGET,
+                f"{printable(self._home, 300)} can't be written to: {error.strerror}",
+                "name a folder that can be written",
+            ) from None
+        return self._made
 
     def remove(self) -> list[str]:
         """Remove the folder that was made, once its files are gone.
@@ -196,14 +210,17 @@ class CopyPlace:
             why = f"{printable(self._home, 300)} can't be read: {error.strerror}"
             raise JobRefused(JobRefusal.TARGET, why, "name another folder") from None
 
-    def _make(self, begun: Begun) -> Path:
-        try:
-            folder = self._made = make_folder(self._home, self._context.wall())
-            write_begun(folder, begun)
-        except OSError as error:
-            raise JobRefused(
-                JobRefusal.TARGET,
-                f"{printable(self._home, 300)} can't be written to: {error.strerror}",
-                "name a folder that can be written",
-            ) from None
-        return folder
+
+def _make(home: Path, at: datetime, begun: Begun) -> Path:
+    """Make the folder of a copy, and write in it that this begins.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    folder = make_folder(home, at)
+    write_begun(folder, begun)
+    return folder
+
+
+def _unmake(parent: bool, folder: Path) -> None:
+    remove_folder(folder, parent=parent)

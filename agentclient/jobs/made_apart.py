@@ -1,8 +1,8 @@
 """Makes something in a process of its own, which undoes it if nobody waits for it any more.
 
 A thread that hangs on a storage can't be ended, nor can its process before the storage answers; and
-then a file is there that nobody expects any more. So what a copy makes outside of its own folder,
-beside files of others, is made here.
+then a file is there that nobody expects any more. So the folder of a copy is made here, and what is
+outside of it, beside files of others.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def test_what_was_left_can_not_be_deleted_while_its_storage_hangs(
 
 
 @ROOT
-@pytest.mark.parametrize("which", ["backup", "snapshot"])
+@pytest.mark.parametrize("which", ["folder", "fleece", "snapshot"])
 def test_a_command_ends_though_its_files_can_not_be_made_and_they_are_not_left(
     guest: Guest, frostwatch: Frostwatch, tmp_path: Path, which: str
 ) -> None:
@@ -87,17 +87,12 @@ def test_a_command_ends_though_its_files_can_not_be_made_and_they_are_not_left(
     copies.mkdir()
     with on_loop(tmp_path) as place:
         with hanging(place):
+            backup = ("backup", guest.name, "--to")
+            snapshot = ("snapshot", "create", guest.name, "s", "--external", "--to")
             words = {
-                "backup": ("backup", guest.name, "--to", str(copies), "--fleece", str(place)),
-                "snapshot": (
-                    "snapshot",
-                    "create",
-                    guest.name,
-                    "s",
-                    "--external",
-                    "--to",
-                    f"{place}",
-                ),
+                "folder": (*backup, str(place)),
+                "fleece": (*backup, str(copies), "--fleece", str(place)),
+                "snapshot": (*snapshot, str(place)),
             }[which]
             copying = frostwatch.start(*words, "--policy", "never", "--json")
             wait_until(lambda: _waits_for_storage(copying.pid), 60.0, "it hangs")
