@@ -139,6 +139,8 @@ class FileCopyJob(CopyJob):
         unclosed = self._files.close()
         if unclosed:
             raise JobFailed(f"QEMU did not close the copy: {unclosed[0]}")
+        if self.context.access.is_gone():
+            raise JobFailed("the VM has ended, perhaps before its QEMU had written all of it")
 
     def _record(self, ids: Ids, *, checksum: bool = True) -> None:
         """Wait until the storage has the files, and write the manifest: the copy is complete.

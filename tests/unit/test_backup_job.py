@@ -424,6 +424,21 @@ def test_a_vm_that_somebody_has_paused_stays_so(maker: Maker) -> None:
     assert not maker.qemu.running
 
 
+def test_a_qemu_that_ends_before_it_has_closed_the_copy_has_made_none(maker: Maker) -> None:
+    """The tables of a qcow2 are in QEMU's memory until it closes the file."""
+
+    def end(ask: Ask) -> None:
+        if ask.command == "blockdev-del" and str(ask.arguments["node-name"]).endswith("-t1"):
+            maker.harness.access.gone = True
+            maker.qemu.hangs.add("blockdev-del")
+
+    maker.qemu.on_ask = end
+    outcome = maker.make()
+    assert outcome.result is JobResult.FAILED
+    assert "the VM has ended, perhaps before its QEMU had written all of it" in outcome.reason
+    assert list(maker.folder.rglob("manifest.json")) == []
+
+
 @pytest.mark.parametrize("policy", [FreezePolicy.REQUIRE, FreezePolicy.PREFER])
 def test_a_window_that_breaks_is_no_consistent_copy(maker: Maker, policy: FreezePolicy) -> None:
     maker.harness.freeze = lambda: FakeFreeze(VERIFIED, BROKEN)

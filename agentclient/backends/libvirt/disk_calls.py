@@ -319,7 +319,7 @@ def _meaning(error: Any, connection: Any, binding: Binding) -> Exception:
         return DisksSilent(f"libvirt's daemon has gone: {said}")
     trouble = trouble_of(error.get_error_code(), connected=True)
     if trouble is Trouble.DOMAIN:
-        return DisksEnded(said)
+        return DisksEnded("the domain has ended")
     if trouble is Trouble.BUSY:
         return DisksSilent(f"libvirt runs another caller's command: {said}")
     return DisksRefused(said)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,7 @@ from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.image_tool import INSTALL, make_image, tool
 from agentclient.jobs.made_apart import made_apart
 from agentclient.jobs.new_file import new_file
+from agentclient.jobs.opened import opened_by
 from agentclient.jobs.patience import patiently
 from agentclient.jobs.targets import SYNCED_WITHIN_S, Target, sync_all
 from agentclient.model.job import JobRefusal
@@ -26,6 +28,8 @@ from agentclient.model.text import printable
 from agentclient.model.vm import Process
 
 FORMAT: Final = "qcow2"
+CLOSED_WITHIN_S: Final = 60.0
+_CLOSED_EVERY_S: Final = 0.1
 _LOOK_S: Final = 5.0
 
 
@@ -35,11 +39,14 @@ class CalledFiles:
     Args:
         control: a cancellation ends what is waited for.
         process: the VM's QEMU; None if it is not known.
+
+    Attributes:
+        process: the same.
     """
 
     def __init__(self, control: JobControl, process: Process | None) -> None:
         self._control = control
-        self._process = process
+        self.process = process
         self._made: list[Target] = []
 
     @property
@@ -54,7 +61,7 @@ class CalledFiles:
             JobRefused: it can't.
             JobFailed: the storage hangs.
         """
-        looking = partial(_why_out_of_reach, folder, self._process)
+        looking = partial(_why_out_of_reach, folder, self.process)
         why = patiently(self._control, "looking at the folder", looking)
         if why is not None:
             raise JobRefused(
@@ -92,8 +99,25 @@ class CalledFiles:
         return target
 
     def close(self) -> list[str]:
-        """Return nothing: the manager's QEMU closes them by itself."""
+        """Wait until the VM's QEMU has closed them, as far as that can be seen; 60 s at the most.
+
+        A backup has ended for its manager before that has QEMU close the files: what their tables
+        are to be is in QEMU's memory until then.
+
+        Returns:
+            Which it has open still, each as a clause.
+        """
+        until = time.monotonic() + CLOSED_WITHIN_S
+        while still := self._open():
+            if time.monotonic() > until:
+                return [f"the VM's QEMU has {printable(one.path, 300)} open" for one in still]
+            self._control.wait(_CLOSED_EVERY_S)
         return []
+
+    def _open(self) -> list[Target]:
+        looking = partial(opened_by, self.process)
+        opened = patiently(self._control, "looking at what QEMU has opened", looking) or ()
+        return [one for one in self._made if one.inode in opened]
 
     def sync(self, control: JobControl) -> None:
         """Wait until the storage has all that was written to them; 1 h at the most.
