@@ -16,6 +16,7 @@ import pytest
 from agentclient.jobs.image_tool import convert_image
 from agentclient.jobs.restore import RestoreFailed, plan_restore, restore
 from agentclient.model.errors import BadInput
+from agentclient.model.job import LeftOut, WhyLeftOut
 from tests.unit.archives import Archive, archive
 from tui.main import run
 
@@ -177,6 +178,19 @@ def test_the_command_says_how_to_start_a_vm_with_it(
     assert (found["disk"], found["file"]) == ("a", str(other / "a.qcow2"))
     assert (found["consistency"], found["source_format"]) == ("consistent", "qcow2")
     assert run(["backup", "restore", str(folder), "--to", str(other)]) == 2
+
+
+def test_what_the_copy_lacks_and_what_is_in_the_clear_is_said(
+    archive: Archive, tool: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, to = archive.add(left_out=(LeftOut("sd0", WhyLeftOut.REMOVABLE),)), tmp_path / "new"
+    manifest = folder / "manifest.json"
+    clear = manifest.read_text().replace('"in_the_clear": false', '"in_the_clear": true')
+    manifest.write_text(clear)
+    assert run(["backup", "restore", str(folder), "--to", str(to)]) == 0
+    said = capsys.readouterr().out
+    assert "note: the VM had other disks, which the copy lacks: sd0 (removable)" in said
+    assert "note: encrypted in the VM, and in the clear here: a" in said
 
 
 def test_what_could_not_be_compared_is_said(

@@ -134,6 +134,12 @@ def _print(plan: RestorePlan, made: list[Restored]) -> None:
         tell.out("  the guest finds its disks as after a power failure, and recovers them")
     if any(one.disk.sha256 is None for one in made):
         tell.out(f"  note: {NO_SUM}")
+    if manifest.left_out:
+        lacking = [f"{printable(disk, 60)} ({why})" for disk, why in manifest.left_out]
+        tell.out(f"  note: the VM had other disks, which the copy lacks: {', '.join(lacking)}")
+    clear = [printable(one.disk.name, 60) for one in made if one.disk.in_the_clear]
+    if clear:
+        tell.out(f"  note: encrypted in the VM, and in the clear here: {', '.join(clear)}")
     for one in made:
         was = printable(one.disk.source_format, 20)
         tell.out(
