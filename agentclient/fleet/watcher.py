@@ -75,6 +75,7 @@ class Watcher:
         self._held_log: HeldLog | None = None
         self._made_poller: Poller | None = None
         self._started = threading.Event()
+        self._listing = False  # in a thread
         self._visiting = False  # in a thread, which closes the visits at its end
         self._stopping = threading.Event()
         self._known = threading.Event()
@@ -82,6 +83,7 @@ class Watcher:
         self._wanted: deque[VmId] = deque()
         self._absent: dict[VmId, float] = {}  # since when, by the monotonic clock
         self._threads: list[threading.Thread] = []
+        self._untaken: dict[Discovery, Note] = {}
         self._bug: str | None = None
         self._failure: str | None = None
         self._not_begun: str | None = None
@@ -98,8 +100,12 @@ class Watcher:
 
     @property
     def hanging(self) -> tuple[Note, ...]:
-        """A note for each backend that hangs."""
-        return tuple(note for each in self.discoveries if (note := each.hang) is not None)
+        """A note for each backend that hangs, or did so when its VMs were to be taken."""
+        found = {**self._untaken, **self._hanging_now()}
+        return tuple(found[each] for each in self.discoveries if each in found)
+
+    def _hanging_now(self) -> dict[Discovery, Note]:
+        return {each: note for each in self.discoveries if (note := each.hang) is not None}
 
     def _failed(self) -> tuple[str, ...]:
         return tuple(problem for each in self.discoveries for problem in each.problems)
@@ -139,17 +145,17 @@ class Watcher:
         Args:
             wait_s: how long to wait for the list, in seconds.
         """
-        if not self._threads:
+        if not self._listing and not self._stopping.is_set():
             self._subscribe()
-            self._begin("sources", self._list_forever)
-        if self._threads:
+            self._listing = self._begin("sources", self._list_forever)
+        if self._listing:
             self._known.wait(wait_s)
 
     def start(self) -> None:
-        """Begin to list and visit, in threads; a second call does nothing."""
+        """Begin to list and visit, in threads; a further call begins what could not be begun."""
         self._not_begun = None
         self.list_first()
-        if not self._visiting:
+        if not self._visiting and not self._stopping.is_set():
             self._visiting = True  # before the thread begins, which closes the visits
             self._visiting = self._begin("watcher", self._visit_forever)
             self._started.set()
@@ -161,7 +167,7 @@ class Watcher:
             thread.start()
         except NO_THREAD as error:
             why = f"there is no thread for it ({why_no_thread(error)})"
-            self._not_begun = f"the VMs are not watched: {why}; start frostwatch anew"
+            self._not_begun = f"the VMs are not watched: {why}; it is tried again"
             return False
         self._threads.append(thread)
         return True
@@ -203,10 +209,12 @@ class Watcher:
     def _take_lists(self, *, together: bool) -> None:
         """Wait for the backends' lists, and write them to the fleet."""
         self._await_lists(time.monotonic() + TOGETHER_S if together else math.inf)
-        for each, vms in zip(
-            self.discoveries, merge([each.vms for each in self.discoveries]), strict=True
-        ):
-            if each.known:
+        # Each may answer at any moment: what is not taken now stays to be told.
+        self._untaken = self._hanging_now()
+        known = [each.known for each in self.discoveries]
+        lists = merge([each.vms for each in self.discoveries])
+        for each, is_known, vms in zip(self.discoveries, known, lists, strict=True):
+            if is_known:
                 self._fleet.set_vms(each.backend.name, vms)
         self._forget_absent(time.monotonic())
 

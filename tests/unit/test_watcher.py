@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -198,8 +198,75 @@ def test_without_a_thread_it_says_that_nothing_is_watched_and_can_begin_later(
         assert time.monotonic() - began < SOON_S, "nobody waits for a list that nobody makes"
     (problem,) = watching.problems
     assert problem == (
-        f"the VMs are not watched: there is no thread for it ({why}); start frostwatch anew"
+        f"the VMs are not watched: there is no thread for it ({why}); it is tried again"
     )
     watching.start()
     assert len(threads()) == 2
     assert watching.problems == ()
+
+
+@pytest.mark.parametrize("missing", ["sources", "watcher"])
+def test_without_one_thread_the_other_goes_on_and_it_is_begun_later(
+    watching: Watcher, fleet: Fleet, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    begin = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == missing:
+            raise RuntimeError("can't start new thread")
+        begin(thread)
+
+    with monkeypatch.context() as poor:
+        poor.setattr(threading.Thread, "start", start)
+        for _ in range(3):
+            watching.start()
+            assert len(watching.problems) == 1
+    watching.start()
+    until(lambda: was_visited(fleet))
+    assert watching.problems == ()
+    watching.stop()
+    watching.start()
+    assert not threads()
+
+
+def test_a_list_that_comes_a_moment_too_late_is_told_as_missing(
+    watching: Watcher, source: FakeSource, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody says that there is no VM, since its list came when it was not waited for any more."""
+    gate, listed = threading.Event(), source.list_vms
+
+    def late() -> list[Vm]:
+        gate.wait(SOON_S)
+        return listed()
+
+    monkeypatch.setattr(source, "list_vms", late)
+    monkeypatch.setattr(source, "patience_s", 0.05)
+    assert watching.find_vms() == ()
+    (discovery,) = watching.discoveries
+    gate.set()
+    until(lambda: not discovery.in_flight)
+    (note,) = watching.hanging
+    assert "it has not answered since" in note.text
+    assert not fleet.states()
+    watching.find_vms()
+    assert watching.hanging == ()
+    assert fleet.states()
+
+
+def test_a_list_that_comes_while_it_is_taken_empties_nothing(
+    watching: Watcher, source: FakeSource, fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watching.find_vms()
+    (before,) = fleet.states()
+    (discovery,) = watching.discoveries
+    vms = discovery.vms
+    discovery.vms, discovery.known = (), False
+
+    def merged(lists: Sequence[Sequence[Vm]]) -> list[list[Vm]]:
+        discovery.vms, discovery.known = vms, True
+        return [list(each) for each in lists]
+
+    monkeypatch.setattr(watcher, "merge", merged)
+    watching._take_lists(together=False)
+    (after,) = fleet.states()
+    assert after.present == before.present is True

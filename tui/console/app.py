@@ -146,6 +146,7 @@ class FrostwatchApp(KeptViewApp, PageKeysApp):
         self.view = FleetView(self._reader.peek, self.clock.moment)
         self._watcher = watcher
         self._drill, self._read_only = drill, read_only
+        self._began = False  # the first screen is there
         self._memory = memory
         self.handovers = Handovers(handover)
         self.teller: Teller | None = None
@@ -258,6 +259,7 @@ class FrostwatchApp(KeptViewApp, PageKeysApp):
         """Begin what would have kept the operator waiting for the first screen."""
         if self._memory is not None:
             self._memory.limit_heaps()
+        self._began = True
         if self._watcher is not None:
             self._watcher.start()
         try:
@@ -302,6 +304,8 @@ class FrostwatchApp(KeptViewApp, PageKeysApp):
 
     def _second(self) -> None:
         """Let the clocks run, and keep how the operator looks at the fleet."""
+        if self._watcher is not None and self._began:
+            self._watcher.start()  # what could not be begun is tried again
         self.parts.second()
         self.keep_view()
 

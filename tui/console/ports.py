@@ -218,7 +218,7 @@ class WatcherPort(Protocol):
         """A sentence for each source that could not look the last time."""
 
     def start(self) -> None:
-        """Begin to visit, unless it has begun."""
+        """Begin to visit, unless it has begun; what could not be begun is tried again."""
 
     def visit_soon(self, vm_id: VmId) -> None:
         """Visit a VM before its time."""

@@ -73,7 +73,6 @@ class _Follow:
     def run(self) -> int:
         """Follow, and return the exit code: 1 if nobody reads it any more."""
         with Signals() as signals:
-            self._engine.watch()
             while not signals.requests and not self._output.broken:
                 self._tell_problems()
                 self._tell()
@@ -132,6 +131,7 @@ class _Follow:
 
     def _tell_problems(self) -> None:
         """Tell on stderr what keeps us from seeing VMs, once for as long as it lasts."""
+        self._engine.watch()  # what could not be begun is tried again
         before, self._problems = self._problems, frozenset(self._engine.watcher.problems)
         for problem in sorted(self._problems - before):
             self._output.err(f"frostwatch: {problem}")

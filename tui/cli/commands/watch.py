@@ -80,7 +80,6 @@ class _Watch:
         signals = Signals()
         reader = self._engine.fleet.reader()
         with signals:
-            self._engine.watch()
             while not signals.requests and not self._output.broken:
                 change = reader.changes()
                 for state in change.changed:
@@ -100,6 +99,7 @@ class _Watch:
 
     def _tell_problems(self) -> None:
         """Tell on stderr what keeps us from seeing VMs, once for as long as it lasts."""
+        self._engine.watch()  # what could not be begun is tried again
         before, self._problems = self._problems, frozenset(self._engine.watcher.problems)
         for problem in sorted(self._problems - before):
             _complain(problem)
