@@ -11,7 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -59,12 +59,14 @@ class Handover:
         windows: the freezes that were asked for since then, the oldest first.
         held: what others are at work on now.
         cut: there were more freezes than are told of.
+        missing: why what has happened lately may be missing, in one sentence; None if nothing is.
     """
 
     since: datetime
     windows: tuple[WindowRow, ...] = ()
     held: tuple[HeldNow, ...] = ()
     cut: bool = False
+    missing: str | None = None
 
 
 class HandoverBook:
@@ -91,12 +93,16 @@ class HandoverBook:
         if self._journal is None:
             return None
         before = _read(self._journal.load(self._file, READ_S))
-        since = max((at for at in map(_time, before.values()) if at is not None), default=None)
-        self._kept = {"left": before.get("left"), "opened": rfc3339(wall_now())}
+        now = wall_now()
+        # A time to come was noted before the clock was set back: it says nothing of that day.
+        known = [at for at in map(_time, before.values()) if at is not None and at <= now]
+        since = max(known, default=None)
+        self._kept = {"left": before.get("left"), "opened": rfc3339(now)}
         self._write(READ_S)
         if since is None:
             return None
-        return self._journal.ask(happened_since(since), READ_S)
+        found = self._journal.ask(happened_since(since), READ_S)
+        return replace(found, missing=self._journal.problem) if found is not None else None
 
     def leave(self) -> None:
         """Note that the console is left now; waits a moment for the journal, and no longer."""

@@ -216,12 +216,14 @@ class VmHistory:
         figures: the durations of its freezes.
         others: how long others' commands waited for their answers, of a second or more.
         groups: all members of the groups that `windows` belong to, by the group's key.
+        missing: why what has happened lately may be missing, in one sentence; None if nothing is.
     """
 
     windows: tuple[WindowRow, ...]
     figures: Figures
     others: Figures = field(default_factory=lambda: Figures(0))
     groups: Mapping[str, tuple[WindowRow, ...]] = field(default_factory=dict)
+    missing: str | None = None
 
 
 def history_of(guest: Guest, limit: int) -> Query[VmHistory]:

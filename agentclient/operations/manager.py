@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -213,6 +214,8 @@ class OperationManager:
         found = read_history(self._journal, vm, limit)
         if found is None and self._journal is not None:
             raise FrostwatchError(self._journal.problem or "it does not answer")
+        if found is not None and self._journal is not None:
+            found = replace(found, missing=self._journal.problem)
         return found
 
     def ladder(

@@ -20,7 +20,7 @@ from tests.console.console_session import SMALL, ConsoleSession, console_session
 from tests.console.fakes import NOON, FakeOperations, StillClock
 from tests.console.fleets import fleet_of
 from tests.console.past import VERIFIED, certified, group_of_three, lost, past_of_web1
-from tui.console.model.certificate import Page, as_json, as_text, file_name, headline
+from tui.console.model.certificate import Page, as_json, as_text, entries, file_name, headline
 from tui.shared.glyphs import Signs
 
 DAY = timedelta(days=1)
@@ -110,6 +110,13 @@ def test_a_window_that_is_not_over_is_not_certified(state: WindowState) -> None:
     row = replace(certified(1, DAY), state=state)
     assert "CERTIFIED" not in headline(page(row), Signs()).text.replace("NOT CERTIFIED", "")
     assert "█" not in as_text(page(row))
+
+
+def test_of_a_window_that_is_not_over_nobody_says_that_its_writes_were_not_seen() -> None:
+    row = replace(certified(1, timedelta(0)), writes=(), state=WindowState.OPEN)
+    said = {entry.text for entry in entries(page(row), 60, Signs())}
+    assert "what it wrote is told at its end" in said
+    assert "its writes were not seen" not in said
 
 
 @pytest.mark.parametrize("kind", [WindowKind.THAW, WindowKind.RESCUE, WindowKind.OTHERS])

@@ -304,6 +304,7 @@ async def test_why_a_guest_is_not_asked_is_told_with_what_was_known(
         (None, "No journal is kept here"),
         (FrostwatchError("it does not answer"), "can't be read: it does not answer"),
         (VmHistory((), Figures(0)), "Nothing was frozen or thawed here yet"),
+        (VmHistory((), Figures(0), missing="the disk is full"), "not known: the disk is full"),
     ],
 )
 async def test_a_past_that_there_is_not(

@@ -6,6 +6,7 @@ import os
 import re
 import stat
 import subprocess
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree import ElementTree
@@ -16,13 +17,15 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from agentclient.fleet.store import Fleet
+from agentclient.journal.figures import Figures
+from agentclient.journal.history import VmHistory
 from agentclient.model.snapshot import LogLine
 from agentclient.model.states import Cause, Level
 from agentclient.model.text import printable
 from agentclient.model.vm import VmId
 from tests.console.console_session import LARGE, SMALL, ConsoleSession, console_session, qemu
 from tests.console.fakes import FakeOperations, StillClock
-from tests.console.fleets import HOSTILE_NAMES, fleet_of, lost, put, state_of
+from tests.console.fleets import HOSTILE_NAMES, ROOT, fleet_of, lost, put, state_of
 from tests.console.guest_report import REPORT, past
 from tests.console.test_pages import written_by
 from tui.console.dialogs.save import SaveDialog
@@ -254,6 +257,28 @@ def test_a_name_of_a_file_is_harmless(name: str) -> None:
     assert found.startswith("incident-qemu")
     assert len(found) < 130
     assert "/" not in found
+
+
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        (None, "Not known: no journal is kept here, or it could not be read in time."),
+        (VmHistory((), Figures(0)), "Nothing was frozen or thawed before."),
+        (VmHistory((), Figures(0), missing="the disk is full"), "Not known: `the disk is full`"),
+        (past(), "4 freezes answered"),
+        (replace(past(), missing="it hangs"), "Some may be missing: it hangs"),
+    ],
+)
+def test_a_report_says_what_is_not_known(
+    still: StillClock, known: VmHistory | None, words: str
+) -> None:
+    fleet = in_trouble(still)
+    put(fleet, qemu("mail"), file_systems=(ROOT,))
+    state = state_of(fleet, "mail")
+    report = incident_report(Incident(state, (), Moment(0.0, AT), "host", past=known))
+    assert words in report
+    assert "## The guest, as far as is known without asking it" in report
+    assert "is being asked" not in report
 
 
 LETTERS = st.text(st.sampled_from("ab`|\\' \n$é<[")) | st.text()

@@ -16,6 +16,7 @@ from agentclient.journal.window_row import WindowRow
 from agentclient.journal.writer import Journal
 from agentclient.model.clock import now
 from agentclient.model.events import EventKind
+from agentclient.model.json_contract import rfc3339
 from agentclient.model.snapshot import HeldBy
 from agentclient.model.states import FreezeState, Level, WindowState
 from tests.console.past import certified, lost
@@ -146,6 +147,38 @@ def test_a_broken_file_costs_the_handover_alone(
     (tmp_path / "console-7.json").write_bytes(body)
     assert HandoverBook(journal, 7).open() is None
     assert HandoverBook(journal, 7).open() is not None, "it is written anew"
+
+
+@pytest.mark.parametrize("opened", [None, timedelta(hours=-1)])
+def test_a_time_to_come_hides_nothing_that_was_before(
+    journal: Journal, tmp_path: Path, opened: timedelta | None
+) -> None:
+    """The clock was an hour ahead when the console was left, and was set since."""
+    kept = {"left": rfc3339(now() + timedelta(hours=1))}
+    if opened is not None:
+        kept["opened"] = rfc3339(now() + opened)
+    (tmp_path / "console-7.json").write_text(json.dumps(kept))
+    whole(journal, vm(tmp_path))
+    found = HandoverBook(journal, 7).open()
+    assert (found is not None) == (opened is not None)
+    assert found is None or len(found.windows) == 1
+
+
+def test_what_is_not_written_is_not_said_to_be_nothing(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    why = "the journal j is not written: the disk is full"
+    assert handover_text(Handover(LEFT, missing=why), NOON) == (
+        f"since you left at 02:00: what was frozen is not known: {why}"
+    )
+    found = Handover(LEFT, (night(1),), missing=why)
+    assert handover_text(found, NOON).endswith(f"1 certified; more may be missing: {why}")
+    assert handover_level(found) is handover_level(Handover(LEFT, missing=why)) is Level.WARNING
+    HandoverBook(journal, 7).open()
+    monkeypatch.setattr(Journal, "problem", why)
+    told = HandoverBook(journal, 7).open()
+    assert told is not None
+    assert told.missing == why
 
 
 def test_without_a_journal_there_is_none() -> None:

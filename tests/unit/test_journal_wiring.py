@@ -142,6 +142,24 @@ def test_a_past_that_can_not_be_read_is_no_empty_past(tmp_path: Path) -> None:
     operations.stop(1.0)
 
 
+def test_a_past_that_is_not_written_down_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, fleet = vm(tmp_path), Fleet()
+    fleet.set_vms("qemu", [one])
+    journal = Journal(tmp_path / "journal.db")
+    operations = OperationManager(fleet, AccessPool(), journal=journal)
+    known = operations.history(one).result(WAIT_S)
+    assert known is not None
+    assert known.missing is None
+    monkeypatch.setattr(Journal, "problem", "the journal is not written: the disk is full")
+    known = operations.history(one).result(WAIT_S)
+    assert known is not None
+    assert known.missing == "the journal is not written: the disk is full"
+    operations.stop(1.0)
+    journal.close()
+
+
 # -- how long it takes ---------------------------------------------------------------------------
 
 

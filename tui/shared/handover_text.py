@@ -30,6 +30,9 @@ def handover_text(found: Handover, now: datetime) -> str:
     since = f"since you left {_when(found.since, now)}"
     found = _without_held(found)
     clauses = [*_freezes(found), *_held(found.held)]
+    if found.missing is not None:
+        rest = "more may be missing" if clauses else "what was frozen is not known"
+        clauses.append(f"{rest}: {found.missing}")
     return f"{since}: {'; '.join(clauses)}" if clauses else f"{since}: nothing was frozen"
 
 
@@ -38,7 +41,8 @@ def handover_level(found: Handover) -> Level:
     found = _without_held(found)
     if any(_may_be_frozen(row) for row in found.windows):
         return Level.ERROR
-    if any(_word(row) not in _HARMLESS and row.phase is None for row in found.windows):
+    doubtful = any(_word(row) not in _HARMLESS and row.phase is None for row in found.windows)
+    if doubtful or found.missing is not None:
         return Level.WARNING
     return Level.GOOD if found.windows else Level.INFO
 

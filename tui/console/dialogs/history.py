@@ -20,10 +20,11 @@ from tui.console.dialogs.past_window import WINDOW_KEYS, PastWindows
 from tui.console.dialogs.vm_text import EMPTY
 from tui.console.model.past_tracks import group_size, group_tracks, past_track, took, word_of
 from tui.console.model.targets import Target
+from tui.console.model.vm_lines import past_head
 from tui.shared.clocks import Clock
 from tui.shared.fit import fit, safe
 from tui.shared.glyphs import Signs
-from tui.shared.history_text import counts, figures_in_words, notes, others_in_words
+from tui.shared.history_text import counts, notes
 from tui.shared.timeline import Scale, Track, bar
 from tui.shared.timeline_picture import picture
 from tui.shared.tone import Line, Piece, Tone, hanging
@@ -121,16 +122,14 @@ class HistoryDialog(Dialog[None]):
             yield (Piece(f"The journal can't be read: {safe(str(error), 200)}", Tone.WARN),)
         elif past is None:
             yield (Piece("No journal is kept here: none is in a drill.", Tone.WARN),)
+        elif past.missing is not None:
+            yield (Piece(f"What was frozen is not known: {safe(past.missing, 300)}", Tone.WARN),)
         else:
             yield (Piece("Nothing was frozen or thawed here yet."),)
 
     def _head(self, past: VmHistory) -> Iterator[Line]:
-        if past.figures.count:
-            yield (Piece(figures_in_words(past.figures), Tone.HEAD),)
-        if past.others.count:
-            yield (Piece(others_in_words(past.others), Tone.HEAD),)
-        if past.figures.count or past.others.count:
-            yield EMPTY
+        head = list(past_head(past))
+        yield from (*head, EMPTY) if head else ()
 
     def _list(self, past: VmHistory, room: int) -> Iterator[Line]:
         """Yield the rows in sight: the chosen one always is."""

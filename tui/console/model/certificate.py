@@ -155,6 +155,8 @@ def _devices(found: Sequence[Any]) -> str:
 def _written(row: WindowRow) -> tuple[str, Tone]:
     """Return how much the guest wrote before its answer, and while it was frozen."""
     replied = row.times["replied"]
+    if not row.writes and row.state is WindowState.OPEN:
+        return "what it wrote is told at its end", Tone.DIM
     if not row.writes:
         return "its writes were not seen", Tone.DIM
     until = replied.seconds if replied is not None else None

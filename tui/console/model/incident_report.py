@@ -74,11 +74,14 @@ def incident_report(incident: Incident) -> str:
         parts += _word(one, over=incident.replayed)
     parts += _evidence(state)
     parts += _timeline(incident.log)
-    if incident.past is not None and incident.past.windows:
-        parts += ["## The past, by the journal", "", *_block(_past(incident.past)), ""]
+    parts += ["## The past, by the journal", "", *_past(incident.past), ""]
     if incident.report is not None or state.file_systems:
         told = guest_lines(state, incident.report, incident.moment, _PLAIN, _ROOM)
-        parts += ["## The guest", "", *_block(told), ""]
+        if incident.report is None:
+            next(told)  # that it is being asked
+            parts += ["## The guest, as far as is known without asking it", "", *_block(told), ""]
+        else:
+            parts += ["## The guest", "", *_block(told), ""]
     parts += ["## The VM", "", *_block(identity_lines(state, replayed=incident.replayed)), ""]
     return "\n".join(parts)
 
@@ -203,7 +206,18 @@ def _timeline(log: tuple[LogLine, ...]) -> Iterator[str]:
     yield ""
 
 
-def _past(past: VmHistory) -> Iterator[Line]:
+def _past(past: VmHistory | None) -> Iterator[str]:
+    if past is None:
+        yield "Not known: no journal is kept here, or it could not be read in time."
+    elif past.windows:
+        yield from _block(_past_lines(past))
+    elif past.missing is not None:
+        yield f"Not known: {code(past.missing)}"
+    else:
+        yield "Nothing was frozen or thawed before."
+
+
+def _past_lines(past: VmHistory) -> Iterator[Line]:
     yield from past_head(past)
     shown = past.windows[:MOST_WINDOWS]
     longest = longest_answer(shown)

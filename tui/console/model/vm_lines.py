@@ -142,7 +142,9 @@ def _identity(vm: Vm) -> Iterator[tuple[str, str | None]]:
 
 
 def past_head(past: VmHistory) -> Iterator[Line]:
-    """Yield how long a VM's freezes take."""
+    """Yield how long a VM's freezes take, and why some may be missing."""
+    if past.missing is not None:
+        yield (Piece(f"Some may be missing: {safe(past.missing, 300)}", Tone.WARN),)
     if past.figures.count:
         yield (Piece(figures_in_words(past.figures), Tone.HEAD),)
     if past.others.count:

@@ -105,8 +105,12 @@ class PastTab(Vertical):
         error = None if self._look.cancelled() else self._look.exception()
         if error is not None:
             return (Piece(f"The journal can't be read: {safe(str(error), 200)}", Tone.WARN),)
-        if self._look.cancelled() or self._look.result() is None:
+        found = None if self._look.cancelled() else self._look.result()
+        if found is None:
             return _dim("No journal is kept here: none is in a drill.")
+        if found.missing is not None:
+            text = f"What was frozen is not known: {safe(found.missing, 300)}"
+            return (Piece(text, Tone.WARN),)
         return _dim("Nothing was frozen or thawed here yet.")
 
     @on(Choices.Moved)
