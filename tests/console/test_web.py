@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from agentclient import late
 from agentclient.config.settings import Settings
 from tui.cli.commands import web as web_module
 from tui.cli.options import Options
@@ -113,7 +115,7 @@ def test_what_it_means_is_said(
         assert callable(began)
         began("http://127.0.0.1:1/x/")
 
-    monkeypatch.setattr(web_module, "load", lambda *_: serve)
+    monkeypatch.setattr(web_module, "load", lambda *of: serve if "serve" in of else late.load(*of))
     for arguments, said in (
         ([], "it looks only: whoever has this address sees all VMs"),
         (["--allow-changes"], "WITH CHANGES: whoever has this address can freeze, thaw"),
@@ -196,6 +198,33 @@ async def test_a_page_of_another_origin_opens_nothing_and_ours_does() -> None:
         message = await page.receive(PATIENT_S)
         assert (message.type, message.data) == (WSMsgType.BINARY, b"hi")
         await page.close()
+
+
+async def test_a_browser_that_goes_while_something_is_sent_is_no_bug(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def goes(*_: object) -> None:
+        raise ConnectionResetError("Connection lost")
+
+    pages = ConsolePages(DRAWS, SECRET, local=True)
+    monkeypatch.setattr(pages._server, "handle_websocket", goes)
+    async with TestClient(TestServer(pages.app())) as client:
+        await client.get("/a-secret/ws")
+    assert not caplog.records
+
+
+def test_who_has_no_name_and_says_another_one_is_told_as_the_number(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def began(*words: object) -> None:
+        assert callable(words[-1])
+        words[-1]("http://127.0.0.1:1/x/")
+
+    monkeypatch.setattr(web_module, "load", lambda *of: began if "serve" in of else late.load(*of))
+    monkeypatch.setattr(os, "geteuid", lambda: 987654)
+    monkeypatch.setenv("LOGNAME", "alice")
+    assert run(["web", "--allow-changes"]) == 0
+    assert "reset VMs as 987654" in capsys.readouterr().err
 
 
 async def test_no_more_pages_are_open_than_may(monkeypatch: pytest.MonkeyPatch) -> None:

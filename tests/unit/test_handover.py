@@ -181,6 +181,13 @@ def test_what_is_not_written_is_not_said_to_be_nothing(
     assert told.missing == why
 
 
+def test_a_pipe_in_its_place_hangs_no_journal(journal: Journal, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "console-7.json")
+    assert HandoverBook(journal, 7).open() is None
+    assert journal.problem is None
+    assert HandoverBook(journal, 7).open() is not None, "it is written anew"
+
+
 def test_without_a_journal_there_is_none() -> None:
     book = HandoverBook(None)
     assert book.open() is None

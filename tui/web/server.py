@@ -152,6 +152,8 @@ class ConsolePages:
         self._pages.add(task)
         try:
             return await self._server.handle_websocket(request)
+        except ConnectionError:  # the browser has gone while something was sent to it
+            return web.Response()
         finally:
             self._pages.discard(task)
 

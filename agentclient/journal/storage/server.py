@@ -11,6 +11,7 @@ from __future__ import annotations
 import marshal
 import os
 import signal
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -67,10 +68,12 @@ def answer(store: Store, what: str, jobs: list[Any]) -> tuple[str, object, list[
 
 
 def load(path: Path) -> bytes:
-    """Return the content of a small file; empty if it can't be read."""
+    """Return the content of a small file; empty if it is none, or can't be read."""
     try:
-        with path.open("rb") as file:
-            return file.read(_MOST_BYTES)
+        # Who opens a pipe as it is waits for its writer.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            is_file = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+            return file.read(_MOST_BYTES) if is_file else b""
     except OSError:
         return b""
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import getpass
 import ipaddress
+import os
 from typing import Final
 
 import click
@@ -17,6 +17,7 @@ from tui.shared.loopback import is_loopback
 
 PORT: Final = 8000
 LOOPBACK: Final = "127.0.0.1"
+_USER_NAME: Final = ("agentclient.access.host.process", "user_name")
 MISSING: Final = "the console in a browser needs textual-serve: pip install 'frostwatch[web]'"
 
 
@@ -100,7 +101,7 @@ def _check(address: str, *, others: bool) -> None:
 
 def _what_it_means(options: Options, *, others: bool, changes: bool) -> list[str]:
     """Return what whoever has started it must know, a sentence each."""
-    may = f"freeze, thaw, copy and reset VMs as {getpass.getuser()}"
+    may = f"freeze, thaw, copy and reset VMs as {load(*_USER_NAME)(os.geteuid())}"
     said = "it looks only: whoever has this address sees all VMs, and can freeze and thaw nothing"
     if changes and options.read_only:
         said = "it looks only, since read_only is set: whoever has this address sees all VMs"
