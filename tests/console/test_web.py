@@ -29,8 +29,13 @@ import aiohttp
 import pyte
 from aiohttp import WSMsgType, WSServerHandshakeError
 from aiohttp.test_utils import TestClient, TestServer
+from textual import events
+from textual.app import App
+from textual.driver import Driver
+from textual.drivers import web_driver
 
 from tests.console.chromium import PATIENT_S, Browser, program, until
+from tui.console.browser import MOST_WAITING, BrowserDriver, bounded
 from tui.web import server as server_module
 from tui.web.refusals import LOGGERS, OneSentence
 from tui.web.server import ConsolePages
@@ -198,6 +203,47 @@ async def test_a_page_of_another_origin_opens_nothing_and_ours_does() -> None:
         message = await page.receive(PATIENT_S)
         assert (message.type, message.data) == (WSMsgType.BINARY, b"hi")
         await page.close()
+
+
+@pytest.mark.parametrize(
+    ("said", "drawn"),
+    [
+        ((80, 24), (80, 24)),
+        (("132", "50"), (132, 50)),
+        ((10**9, 10**9), (1000, 500)),
+        ((-5, 0), (1, 1)),
+        (("1" * 9000, 24), (80, 24)),
+        ((None, 24), (80, 24)),
+        (([1], {}), (80, 24)),
+        ((float("inf"), 1), (80, 24)),
+    ],
+)
+def test_a_page_of_any_size_is_drawn_within_bounds(
+    said: tuple[object, object], drawn: tuple[int, int]
+) -> None:
+    """A console of a thousand million lines took gigabytes of the host, and outlived its page."""
+    assert bounded(*said) == drawn
+
+
+async def test_what_a_page_sends_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "1000000000")
+    monkeypatch.setenv("ROWS", "1000000000")
+    monkeypatch.setattr(web_driver, "InputReader", object)
+    app: App[None] = App()
+    async with app.run_test(size=(80, 24)) as pilot:
+        driver = BrowserDriver(app, debug=False, mouse=True)
+        assert driver._size == (1000, 500)
+        driver.on_meta("resize", {"width": 10**9, "height": 7})
+        await pilot.pause()
+        assert app.size == (1000, 7)
+        taken: list[object] = []
+        monkeypatch.setattr(Driver, "process_message", lambda _, message: taken.append(message))
+        driver.process_message(events.Key("a", "a"))
+        with monkeypatch.context() as flooded:
+            flooded.setattr(App, "message_queue_size", MOST_WAITING)
+            driver.process_message(events.Key("b", "b"))
+        driver.process_message(events.Key("c", "c"))
+        assert [key.key for key in taken if isinstance(key, events.Key)] == ["a", "c"]
 
 
 async def test_a_browser_that_goes_while_something_is_sent_is_no_bug(
