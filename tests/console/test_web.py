@@ -13,11 +13,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agentclient import late
 from agentclient.config.settings import Settings
+from agentclient.fleet.store import Fleet
+from agentclient.journal.handover import HandoverBook
 from tui.cli.commands import web as web_module
 from tui.cli.options import Options
 from tui.cli.web_console import console_command
@@ -35,7 +38,11 @@ from textual.driver import Driver
 from textual.drivers import web_driver
 
 from tests.console.chromium import PATIENT_S, Browser, program, until
+from tests.console.fakes import FakeOperations
+from tui.console.app import FrostwatchApp
 from tui.console.browser import MOST_WAITING, BrowserDriver, bounded
+from tui.console.run import run as run_console
+from tui.shared.notify import Notify
 from tui.web import server as server_module
 from tui.web.refusals import LOGGERS, OneSentence
 from tui.web.server import ConsolePages
@@ -417,6 +424,39 @@ async def test_a_page_that_looks_only_leaves_nothing_on_this_host(
                 await until(kept.exists, "the view is kept")
     assert not list(Path.cwd().glob("incident-*"))
     assert kept.exists() == bool(arguments)
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+@pytest.mark.parametrize("browser", [True, False])
+def test_who_only_looks_is_not_the_operator(
+    monkeypatch: pytest.MonkeyPatch, *, read_only: bool, browser: bool
+) -> None:
+    seen: dict[str, Any] = {}
+
+    class Seen(Exception):
+        pass
+
+    def make_app(*_: object, **given: object) -> FrostwatchApp:
+        seen.update(given)
+        raise Seen
+
+    if browser:
+        monkeypatch.setenv("TEXTUAL_DRIVER", "textual.drivers.web_driver:WebDriver")
+    notify = Notify(frozenset(), ("page-me",))
+    with pytest.raises(Seen):
+        run_console(
+            Fleet(),
+            FakeOperations(),
+            None,
+            read_only=read_only,
+            interval_s=1.0,
+            notify=notify,
+            make_app=make_app,
+            handover=lambda: HandoverBook(None),
+        )
+    operator = not (read_only and browser)
+    assert seen["notify"] == (notify if operator else Notify())
+    assert (seen["handover"] is not None) == operator
 
 
 needs_chromium = pytest.mark.skipif(program() is None, reason="apt-get install chromium")

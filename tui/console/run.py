@@ -75,8 +75,10 @@ def run(
         0, or 1 if a guest may still be frozen or the console failed.
     """
     # Whoever has a page's address, and may only look, is not the operator: what they do there is in
-    # no way of the operator's next console.
+    # no way of the operator's next console, and the operator's command is not run once more.
     only_looks = read_only and is_in_browser()
+    if only_looks:
+        notify = notify._replace(command=())
     keeper = Keeper(writes=not only_looks)
     app = (make_app or FrostwatchApp)(
         fleet,
