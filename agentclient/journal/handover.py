@@ -119,8 +119,8 @@ class HandoverBook:
 def happened_since(since: datetime) -> Query[Handover]:
     """Return the query for what has happened since a moment, by the wall clock."""
     freezes: Statement = (
-        "SELECT * FROM windows WHERE id > (SELECT coalesce(max(id), 0) - ? FROM windows)"
-        " AND kind = ? AND julianday(asked_at) >= julianday(?) ORDER BY id DESC LIMIT ?",
+        "SELECT * FROM (SELECT * FROM windows ORDER BY id DESC LIMIT ?)"
+        " WHERE kind = ? AND julianday(asked_at) >= julianday(?) ORDER BY id DESC LIMIT ?",
         (MOST_SEEN, WindowKind.FREEZE.value, rfc3339(since), MOST + 1),
     )
     unsettled: Statement = (
@@ -128,11 +128,19 @@ def happened_since(since: datetime) -> Query[Handover]:
         (MOST_HELD,),
     )
 
+    # Where the newest one that is not looked at is of that time, freezes may be among the others.
+    not_seen: Statement = (
+        "SELECT 1 FROM (SELECT asked_at FROM windows ORDER BY id DESC LIMIT 1 OFFSET ?)"
+        " WHERE julianday(asked_at) >= julianday(?)",
+        (MOST_SEEN, rfc3339(since)),
+    )
+
     def parse(found: list[Rows]) -> Handover:
         rows = windows_in([found[0][:MOST], []])
-        return Handover(since, rows[::-1], _held(found[1]), cut=len(found[0]) > MOST)
+        cut = len(found[0]) > MOST or bool(found[2])
+        return Handover(since, rows[::-1], _held(found[1]), cut=cut)
 
-    return Query([freezes, unsettled], parse, Handover(since))
+    return Query([freezes, unsettled, not_seen], parse, Handover(since))
 
 
 def _held(rows: Rows) -> tuple[HeldNow, ...]:

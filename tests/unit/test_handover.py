@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agentclient.journal import handover
 from agentclient.journal.handover import Handover, HandoverBook, HeldNow, happened_since
 from agentclient.journal.window_row import WindowRow
 from agentclient.journal.writer import Journal
@@ -112,6 +113,23 @@ def test_what_came_since_is_found_and_what_was_before_is_not(
     assert found is not None
     assert [row.vm for row in found.windows] == ["qemu:web1", "qemu:mail2"]
     assert "2 freezes, 1 certified, 1 lost" in handover_text(found, now())
+
+
+def test_where_not_all_is_looked_at_that_is_not_said_to_be_nothing(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A night of others' commands may stand between now and the freezes of that night."""
+    whole(journal, vm(tmp_path, "before"))
+    since = now()
+    whole(journal, vm(tmp_path, "web1"), LOST)
+    whole(journal, vm(tmp_path, "mail2"))
+    for seen, told in ((1, 1), (2, 2), (3, 2)):
+        monkeypatch.setattr(handover, "MOST_SEEN", seen)
+        found = journal.ask(happened_since(since), WAIT_S)
+        assert found is not None
+        assert (len(found.windows), found.cut) == (told, seen == 1)
+    none = Handover(since, cut=True)
+    assert "more than is told here (frostwatch history)" in handover_text(none, now())
 
 
 def test_what_we_do_ourselves_is_not_told_as_another_ones(journal: Journal, tmp_path: Path) -> None:

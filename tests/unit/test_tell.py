@@ -68,6 +68,8 @@ def test_a_command_that_is_to_be_copied_stays_on_one_line() -> None:
         lines = folded(text, columns).splitlines()
         assert [line for line in lines if command in line], lines
         assert " ".join(line.strip() for line in lines) == text
+    odd = "frostwatch thaw 'qemu:a\u00a0b'"  # no-break: it is another VM with another blank
+    assert odd in folded(f"{'word ' * 20}then: {odd}; that is all", 60)
     held = "it is another frostwatch holds it, as a rule: frostwatch: that is no command at all"
     assert max(map(len, folded(held, 40).splitlines())) <= 40
 

@@ -19,7 +19,8 @@ _COMMAND: Final = re.compile(
     r"(?<=: )(?:frostwatch|virsh|qm|kill|qemu-img|systemctl|apt|apt-get|pip|mkdir|chmod) "
     r"[^;()]*[^;() ,.]"
 )
-_GLUE: Final = "\u00a0"
+# No letter of any text that is shown: names may have blanks of every other kind.
+_GLUE: Final = "\ue000"
 
 
 def columns_of(stream: IO[str]) -> int | None:

@@ -70,6 +70,8 @@ def _when(at: datetime, now: datetime) -> str:
 
 def _freezes(found: Handover) -> Iterator[str]:
     rows = found.windows
+    if not rows and found.cut:
+        yield "more than is told here (frostwatch history)"
     if not rows:
         return
     least = "at least " if found.cut else ""
