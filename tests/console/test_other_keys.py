@@ -100,19 +100,24 @@ async def test_no_sentence_has_somebody_freeze_who_wants_to_thaw(still: StillClo
         assert "Esc, then t: the keys are the pane's now" in session.notice
 
 
-_SAYS = re.compile(r"(?<![\w'])([a-zA-Z]) (stops|thaws|asks|ends|shows|takes|limits|goes there)\b")
+_SAYS = re.compile(
+    r"(?<![\w'-])(?<!d or )([a-zA-Z]) (stops|thaws|asks|ends|shows|takes|limits|leaves|goes)\b"
+    r"|(?:: |\bpress )([a-zA-Z])(?:,|$)| again \(([a-zA-Z])\)"
+)
 
 
 def test_no_sentence_names_a_key_that_may_be_another() -> None:
     """Who writes that *x stops it* asks `tui.shared.key_hints` for the key."""
     letters = {one.keys for one in ACTIONS if len(one.keys) == 1}
     found = []
-    for path in sorted((ROOT / "tui" / "console").rglob("*.py")):
+    folders = [ROOT / "tui" / "console", ROOT / "tui" / "shared" / "training"]
+    for path in sorted(path for folder in folders for path in folder.rglob("*.py")):
         tree = ast.parse(path.read_text())
         told = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}  # docs
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                named = {match[1] for match in _SAYS.finditer(node.value)} & letters
+                said = [match.groups() for match in _SAYS.finditer(node.value)]
+                named = {one for groups in said for one in groups} & letters
                 if named and id(node) not in told:
                     found.append(f"{path.name}: {node.value}")
     assert found == []

@@ -19,6 +19,7 @@ from tui.console.replay.operations import NOTHING_DONE, NoOperations
 from tui.shared.clocks import Clock
 from tui.shared.colours import Colours
 from tui.shared.glyphs import Signs
+from tui.shared.key_hints import key
 
 _VIEWS = list(untaken(keymap.VIEWS))
 
@@ -93,7 +94,7 @@ class ReplayApp(FrostwatchApp, inherit_bindings=False):
     def action_pause(self) -> None:
         """Stop the clock; or let it go on."""
         if self._replay.over:
-            self._tell("it is over: b plays it again, q leaves")
+            self._tell(f"it is over: b plays it again, {key('quit', 'q')} leaves")
             return
         self._replay.pause()
         self._tell("paused; space goes on" if self._replay.paused else "goes on")
@@ -109,7 +110,7 @@ class ReplayApp(FrostwatchApp, inherit_bindings=False):
             self.drain()
             self._line.update_line()
         else:
-            self._tell("nothing more happened: b plays it again, q leaves")
+            self._tell(f"nothing more happened: b plays it again, {key('quit', 'q')} leaves")
 
     def action_begin_again(self) -> None:
         """Go back to the beginning."""

@@ -17,10 +17,11 @@ from tui.console.ports import OperationsPort, WatcherPort
 from tui.console.training.dialogs import TextDialog
 from tui.console.training.line import TaskLine
 from tui.console.training.watch import GuestWatch, Notebook, WatchedOperations
+from tui.shared.key_hints import key
 from tui.shared.tone import Line, Piece, Tone
 from tui.shared.training.debrief import debrief, is_over
 from tui.shared.training.diary import What
-from tui.shared.training.scenario import Scenario, reached
+from tui.shared.training.scenario import Scenario, hint_of, reached
 
 _KEYS: list[BindingType] = [
     Binding("i", "hint", "Hint", id="scenario.hint", tooltip="What is to be done now, and how"),
@@ -112,7 +113,7 @@ class TrainingApp(FrostwatchApp, inherit_bindings=False):
         done = min(len(reached(self._scenario, self._notebook.diary)), len(goals) - 1)
         self._notebook.note(What.HINT, "", f"asked for a hint: {goals[done].task}")
         title = f"hint: step {done + 1} of {len(goals)}"
-        lines = ((Piece(goals[done].task, Tone.HEAD),), _EMPTY, (Piece(goals[done].hint),))
+        lines = ((Piece(goals[done].task, Tone.HEAD),), _EMPTY, (Piece(hint_of(goals[done])),))
         self.push_screen(TextDialog(title, lines))
 
     def _show_debrief(self) -> None:
@@ -124,4 +125,5 @@ class TrainingApp(FrostwatchApp, inherit_bindings=False):
             yield (Piece(sentence),)
         yield _EMPTY
         yield (Piece("The line below the drill's says what is to be done now."),)
-        yield (Piece("i gives a hint, ? all keys; q leaves, and tells how you did."),)
+        keys, leaves = key("help", "?"), key("quit", "q")
+        yield (Piece(f"i gives a hint, {keys} all keys; {leaves} leaves, and tells how you did."),)

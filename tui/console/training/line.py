@@ -7,13 +7,13 @@ from textual.strip import Strip
 
 from tui.console.widgets.toned import Toned
 from tui.shared.fit import fit
+from tui.shared.key_hints import key
 from tui.shared.tone import Tone
 from tui.shared.training.debrief import is_over
 from tui.shared.training.diary import Diary
 from tui.shared.training.scenario import Scenario, reached
 
 HINT_KEY = "i: hint"
-OVER = "done: i shows the debrief, q leaves"
 
 
 class TaskLine(Toned):
@@ -46,7 +46,8 @@ class TaskLine(Toned):
         """What the line says."""
         goals, done = self._scenario.goals, len(reached(self._scenario, self._diary))
         if done == len(goals):
-            return f" TASK {self._scenario.name}: {OVER}"
+            leaves = key("quit", "q")
+            return f" TASK {self._scenario.name}: done: i shows the debrief, {leaves} leaves"
         return f" TASK {done + 1}/{len(goals)}: {goals[done].task}"
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - it has one line

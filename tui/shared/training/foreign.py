@@ -47,7 +47,8 @@ FOREIGN = Scenario(
     goals=(
         Goal(
             "look out for guests that are frozen by somebody else",
-            "The sort by trouble brings them to the top; ] goes to the next. Wait a moment.",
+            "The sort by trouble brings them to the top; {trouble} goes to the next. Wait a "
+            "moment.",
             after(What.FOREIGN, LEFT),
         ),
         Goal(
@@ -58,7 +59,8 @@ FOREIGN = Scenario(
         ),
         Goal(
             "git1 was left frozen: thaw it",
-            "Put the cursor on git1, press t, read what that breaks, and say yes (Tab, Enter).",
+            "Put the cursor on git1, press {thaw}, read what that breaks, and say yes (Tab, "
+            "Enter).",
             one_of(*(after(what, LEFT) for what in _FREES)),
             "you thawed what nobody else would have thawed",
             60.0,

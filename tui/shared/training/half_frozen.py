@@ -39,7 +39,7 @@ HALF_FROZEN = Scenario(
     goals=(
         Goal(
             "freeze mail1",
-            "Put the cursor on mail1 (arrows), press f, look at what it says, and Enter.",
+            "Put the cursor on mail1 (arrows), press {freeze}, look at what it says, and Enter.",
             after(What.FREEZE, VM),
         ),
         Goal(
@@ -57,7 +57,7 @@ HALF_FROZEN = Scenario(
         ),
         Goal(
             "half a window is none: make one that is certified",
-            "Freeze mail1 again (f): only a window of all file systems fits together.",
+            "Freeze mail1 again ({freeze}): only a window of all file systems fits together.",
             after(What.CERTIFIED, VM),
             "you did not take half a window for a whole one, and froze it again",
             90.0,

@@ -47,19 +47,19 @@ HUNG = Scenario(
     goals=(
         Goal(
             "freeze files1, and hold it for about 10 s",
-            "Put the cursor on files1, press f, choose how long it is held, and Enter.",
+            "Put the cursor on files1, press {freeze}, choose how long it is held, and Enter.",
             _held,
         ),
         Goal(
             "the copy is being made: thaw files1 when it is done",
-            "t thaws it; or the end of its hold does.",
+            "{thaw} thaws it; or the end of its hold does.",
             after(What.THAW_SENT, VM),
             "you held it, and thawed it",
         ),
         Goal(
             "its agent does not answer the thaw: free files1 without it",
-            "R shows the rescue ladder. The agent hangs, so what needs it is in vain. SysRq by key "
-            "thaws the disks from outside, and loses nothing.",
+            "{rescue} shows the rescue ladder. The agent hangs, so what needs it is in vain. "
+            "SysRq by key thaws the disks from outside, and loses nothing.",
             _sysrq,
             "you went round the agent",
             90.0,

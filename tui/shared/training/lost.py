@@ -39,7 +39,7 @@ LOST = Scenario(
     goals=(
         Goal(
             "freeze db1",
-            "Put the cursor on db1 (arrows), press f, look at what it says, and Enter.",
+            "Put the cursor on db1 (arrows), press {freeze}, look at what it says, and Enter.",
             after(What.FREEZE, VM),
         ),
         Goal(
@@ -56,7 +56,8 @@ LOST = Scenario(
         ),
         Goal(
             "there is no window yet: make one that is certified",
-            "A lost freeze is no window, whatever was frozen for a moment. Freeze db1 again (f).",
+            "A lost freeze is no window, whatever was frozen for a moment. Freeze db1 again "
+            "({freeze}).",
             after(What.CERTIFIED, VM),
             "you froze it again, and got a window that is certified",
             90.0,

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from agentclient.backends.drill.plan import GuestPlan
+from tui.shared.key_hints import key
 from tui.shared.training.diary import Diary, Fact
+
+# The keys that a hint may name: the action, and its usual key.
+_KEYS: Final = {
+    "freeze": ("freeze", "f"),
+    "thaw": ("thaw", "t"),
+    "rescue": ("rescue", "R"),
+    "trouble": ("vms.next_trouble", "]"),
+}
 
 
 class Mark(NamedTuple):
@@ -37,7 +46,7 @@ class Goal:
 
     Attributes:
         task: what is to be done now, short enough for a line of 80 cells.
-        hint: how, a sentence or two.
+        hint: how, a sentence or two; ``{freeze}`` and the like stand for keys (`hint_of`).
         reached: returns what has reached it, of all that happened; None if nothing has. What had
             reached the goal before it is the second argument; None for the first.
         praise: what is said if it was reached in time.
@@ -76,6 +85,11 @@ class Scenario:
     wrong: Callable[[Diary], Iterable[Mark]]
     lesson: Sequence[str]
     commands: Sequence[Command]
+
+
+def hint_of(goal: Goal) -> str:
+    """Return a goal's hint, with the keys as they are set."""
+    return goal.hint.format(**{name: key(*keys) for name, keys in _KEYS.items()})
 
 
 def reached(scenario: Scenario, diary: Diary) -> list[Fact]:

@@ -60,11 +60,13 @@ def is_of_a_copy(state: VmState) -> bool:
 
 
 NOTHING_YET = (
-    "nothing yet: it is thawed as soon as that is possible; "
-    f"{key('rescue', 'R')} shows what else can be done"
+    f"wait: it is thawed as soon as possible; {key('rescue', 'R')} shows what else can be done"
 )
 
-START_IT = "start its agent in the guest: then it is thawed at once; if it can't be: R"
+START_IT = (
+    "start its agent in the guest: it is thawed at once then; "
+    f"if not: {key('rescue', 'R')}"  # on 80x24 each has one line
+)
 
 
 def reason_of(verdict: Outcome) -> str:
