@@ -235,6 +235,12 @@ class Progress(NamedTuple):
     verdict: Outcome | None = None
     cancelled: bool = False
 
+    @property
+    def answer_ends_at(self) -> float | None:
+        """When the wait for an answer ends at the latest; None while a window is held."""
+        over = self.held_since is None or self.phase is Phase.THAWING
+        return self.ends_at if over else None
+
 
 class VmState(NamedTuple):
     """All that is known about one VM now.

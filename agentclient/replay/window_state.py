@@ -171,6 +171,8 @@ def _progress(told: Told, at: datetime, happened: Container[str], vm: Vm) -> Pro
         ends_at = sent_at + schedule.total_s
         so_far = schedule.first_timeout_s + (step - 1) * schedule.probe_timeout_s
         progress = progress._replace(ends_at=ends_at, step_ends_at=sent_at + so_far)
+    if phase is Phase.THAWING:  # no answer of the freeze is waited for any more
+        progress = progress._replace(ends_at=_thaw_ends_at(told, happened), step_ends_at=None)
     if "replied" in happened:
         progress = progress._replace(heard_at=mono(moments["replied"]))
     if "held" in happened:
@@ -184,6 +186,14 @@ def _progress(told: Told, at: datetime, happened: Container[str], vm: Vm) -> Pro
             frozen=frozen if isinstance(frozen, int) else None,
         )
     return progress._replace(cancelled=_count(told, EventKind.CANCELLED, at) > 0)
+
+
+def _thaw_ends_at(told: Told, happened: Container[str]) -> float | None:
+    """Return when the wait for the thaw ends; None if that is not known."""
+    timeout_s = seconds((told.row.request or {}).get("thaw_timeout_s"))
+    if timeout_s is None or "thaw_sent" not in happened:
+        return None
+    return told.mono(told.moments["thaw_sent"]) + timeout_s
 
 
 def _phase(told: Told, at: datetime, happened: Container[str]) -> Phase:

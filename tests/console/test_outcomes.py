@@ -32,7 +32,7 @@ from tests.console.console_session import (
     qemu,
 )
 from tests.console.fakes import FakeOperation, FakeOperations, StillClock
-from tests.console.fleets import ROOT, VAR, fleet_of, make_vm, pending, put, thawed
+from tests.console.fleets import ROOT, VAR, fleet_of, make_vm, pending, put, state_of, thawed
 from tests.console.fleets import held as held_now
 
 Compare = Callable[..., bool]
@@ -136,7 +136,12 @@ ALL: dict[str, tuple[Make, tuple[str, ...]]] = {
     "left": (left, ("left frozen by frostwatch (pid 4711, root)", "t thaws it", "1 left")),
     "unanswered": (
         unanswered,
-        ("Too late: a copy made before", "may still be frozen", "R shows what"),
+        (
+            "gives up in 47:41",
+            "Too late: a copy made before",
+            "may still be frozen",
+            "R shows what",
+        ),
     ),
     "hung": (hung, ("thawed as soon as its agent answers", "gives up in 47:41", "R")),
 }
@@ -165,6 +170,31 @@ async def test_of_a_freeze_that_was_not_answered_nothing_is_said_to_be_covered(
             assert ("coverage 2 of 2" in session.text) is said
             await session.press("d", "2")
             assert ("coverage 2 of 2" in session.text) is said
+
+
+async def test_how_much_longer_a_thaw_is_waited_for_is_said(still: StillClock) -> None:
+    fleet = unanswered(still)
+    progress = state_of(fleet, "mail").progress
+    assert progress is not None
+    since = still.mono - 60.0
+    thawing = progress._replace(held_since=since, hold_ends_at=since + 50.0)
+    put(fleet, VM, progress=thawing)
+    put(fleet, qemu("app-1"), progress=thawing._replace(phase=Phase.HELD))
+    async with console_session(fleet, still, size=LARGE) as session:
+        await session.press("slash", *"mail", "enter")
+        assert "47:41" in session.line_of("mail ")
+        assert "gives up in 47:41" in session.text
+        await session.press("slash", "ctrl+u", *"app-1", "enter")
+        assert "47:41" not in session.text
+
+
+async def test_what_to_do_about_a_silent_agent_is_said(still: StillClock) -> None:
+    fleet = fleet_of(NAMES, still)
+    silent = AgentHealth(AgentState.SILENT, KnownBy.DEADLINE, seen_at=still.wall())
+    put(fleet, VM, agent=silent)
+    async with console_session(fleet, still, size=SMALL) as session:
+        await session.press("right_square_bracket")
+        assert "next     look into the guest; if its agent hangs" in session.text
 
 
 async def test_a_member_of_a_group_that_failed_is_not_certified(still: StillClock) -> None:

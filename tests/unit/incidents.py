@@ -26,7 +26,13 @@ WHOLE = {
     "thawed": 31.2,
     "ended": 31.3,
 }
-REQUEST = {"first_timeout_s": 100.0, "probe_timeout_s": 100.0, "probes": 5, "hold_s": 30.0}
+REQUEST = {
+    "first_timeout_s": 100.0,
+    "probe_timeout_s": 100.0,
+    "probes": 5,
+    "thaw_timeout_s": 180.0,
+    "hold_s": 30.0,
+}
 SAID = (
     (0.2, "sent", "info", "freeze sent"),
     (1.0, "reply", "info", "the agent answered the freeze: 2"),

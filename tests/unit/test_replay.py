@@ -79,6 +79,7 @@ def test_a_freeze_is_shown_from_its_request_to_its_certificate() -> None:
     thawing = seen(one, 31.1)
     assert thawing.freeze.state is FreezeState.THAWING
     assert thawing.progress is not None
+    assert thawing.progress.ends_at == one.mono(at(31.0)) + 180.0
     assert thawing.progress.verdict is not None
     assert thawing.progress.verdict.meaning is not None
     assert thawing.progress.verdict.meaning.short.startswith("too late for a copy")

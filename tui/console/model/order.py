@@ -144,7 +144,7 @@ def _by_window(state: VmState) -> Key:
 
 def _by_end(state: VmState) -> Key:
     progress = state.progress
-    ends = progress.ends_at if progress is not None and progress.held_since is None else None
+    ends = progress.answer_ends_at if progress is not None else None
     return (ends if ends is not None else _LAST,)
 
 

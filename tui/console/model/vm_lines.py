@@ -26,7 +26,7 @@ LABEL = 11
 _BAR = 12  # cells
 _WORD = 12
 _TEXT = 400
-NOT_KEPT = "Where its channels were, and what was set for it, is not kept in the journal."
+NOT_TOLD = "A replay does not tell where its channels were, nor what was set for it."
 EMPTY: Line = ()
 
 
@@ -81,7 +81,7 @@ def identity_lines(state: VmState, *, replayed: bool = False) -> Iterator[Line]:
 
     Args:
         state: the VM.
-        replayed: the journal alone knows it, which keeps neither channels nor settings.
+        replayed: it is of a replay, which has neither its channels nor its settings.
     """
     vm = state.vm
     yield (Piece("What it is", Tone.HEAD),)
@@ -90,7 +90,7 @@ def identity_lines(state: VmState, *, replayed: bool = False) -> Iterator[Line]:
             yield row(label, safe(text, _TEXT))
     if replayed:
         yield EMPTY
-        yield (Piece(NOT_KEPT, Tone.DIM),)
+        yield (Piece(NOT_TOLD, Tone.DIM),)
         return
     for label, text in (
         ("locked by", vm.locked_by),

@@ -16,7 +16,7 @@ from agentclient.model.next_command import thaw_command
 from agentclient.model.others_freeze import doer
 from agentclient.model.outcome import FileSystem
 from agentclient.model.snapshot import HeldBy, Progress, VmState
-from agentclient.model.states import FreezeState, Phase
+from agentclient.model.states import AgentState, FreezeState, Phase
 from agentclient.model.text import uncut
 from agentclient.model.vm import Vm
 from tui.console.model.explained import step_while_held
@@ -66,13 +66,15 @@ def _waiting(state: VmState, paint: Paint) -> Iterator[Fact]:
         yield Fact("guest", "writes: nothing has been sent to it yet", rank=1)
         yield Fact("next", f"wait; or {key('stop', 'x')} takes it out of the queue", rank=1)
         return
-    parts = [CANCELLED] if progress.cancelled else []
-    parts += _countdowns(progress, paint) if progress.held_since is None else []
+    by_you = STOPPED if progress.phase is Phase.THAWING else CANCELLED
+    parts = [by_you] if progress.cancelled else []
+    parts += _countdowns(progress, paint)
     parts.append(f"waits for {safe(progress.waiting_for)}")
     yield Fact("now", f"{paint.signs.labelled(look)}: {_joined(parts, paint)}", look.tone, 0)
 
 
-CANCELLED = "stopped by you; thawed as soon as its agent answers"
+STOPPED = "stopped by you"
+CANCELLED = f"{STOPPED}; thawed as soon as its agent answers"
 
 
 def _unanswered(state: VmState, _paint: Paint) -> Iterator[Fact]:
@@ -94,9 +96,10 @@ def _countdowns(progress: Progress, paint: Paint) -> Iterator[str]:
     if progress.step and progress.step_ends_at is not None:
         ends = countdown(progress.step_ends_at, moment)
         yield f"step {progress.step} of {progress.steps} ends in {ends}"
-    if progress.ends_at is not None:
-        until = moment.wall_at(progress.ends_at).strftime("%H:%M:%S")
-        yield f"gives up in {countdown(progress.ends_at, moment)}, at {until}"
+    ends_at = progress.answer_ends_at
+    if ends_at is not None:
+        until = moment.wall_at(ends_at).strftime("%H:%M:%S")
+        yield f"gives up in {countdown(ends_at, moment)}, at {until}"
 
 
 def _guest(state: VmState, paint: Paint) -> Iterator[Fact]:
@@ -221,6 +224,11 @@ def _agent(state: VmState, paint: Paint) -> Iterator[Fact]:
     if health.detail:
         parts.append(safe(health.detail, 300))
     yield Fact("agent", _joined(parts, paint), look.tone, 3)
+    if health.state is AgentState.SILENT and state.progress is None and state.last is None:
+        yield Fact("next", SILENT_STEP, rank=3)
+
+
+SILENT_STEP = "look into the guest; if its agent hangs, restart it there"
 
 
 def _seen(state: VmState, seconds: float) -> str:

@@ -183,9 +183,9 @@ def total(state: VmState, paint: Paint) -> Cell:
     progress = state.progress
     if state.job is not None and progress is None:
         return _of_job("total", state.job)
-    if progress is None or progress.ends_at is None or progress.held_since is not None:
+    if progress is None or progress.answer_ends_at is None:
         return NOTHING
-    return Cell(countdown(progress.ends_at, paint.moment))
+    return Cell(countdown(progress.answer_ends_at, paint.moment))
 
 
 def silent(state: VmState, paint: Paint) -> Cell:
