@@ -186,7 +186,7 @@ async def test_what_was_lost_is_told_when_they_have_left(still: StillClock) -> N
     async with console_session(fleet, still) as session:
         assert "⊗ 1 others-lost" in session.lines[0]
         assert "⊗ lost longest: db, for ≥12:41, by Proxmox's vzdump 101" in session.lines[1]
-        assert "✗ lost" in session.line_of(" db ")
+        assert "⊗ lost" in session.line_of(" db ")
         await session.press("L", "enter")
         told = " ".join(line[10:].strip() for line in session.lines[4:])
         for words in (
@@ -245,7 +245,7 @@ async def test_nothing_in_header_and_pinned_line_is_cut_within_a_word(still: Sti
     put(fleet, qemu("vm-16"), last=lost())
     put(fleet, qemu("vm-17"), freeze=FreezeInfo(FreezeState.FREEZING, since))
     async with console_session(fleet, still) as session:
-        header = " 14 VMs ❆0 frozen ◐1 ⊗1 others-lost ◔3 ◈1 foreign ⋯1 silent ✗1 lost"
+        header = " 14 VMs ◐1 freezing ⊗1 others-lost ◔3 pending ◈1 foreign ⋯1 silent ✗1 lost"
         assert session.lines[0].startswith(f"{header} ")
         assert session.lines[1].rstrip().endswith("(pid 4711)")  # no cut "4 more"
 
@@ -275,6 +275,31 @@ async def test_what_others_have_pending_is_not_counted_as_frozen(still: StillClo
         put(fleet, qemu("d"), **of_others(still, 20, OthersState.PENDING))
         await session.settle(1)
         assert session.lines[1].split(" · ")[-1].startswith("1 more ")
+
+
+@pytest.mark.parametrize(
+    ("width", "shown"),
+    [
+        (80, " 4 VMs  ◐ 1 freezing  ◔ 1 others-pending  ◈ 1 foreign  ✗ 1 lost"),
+        (64, " 4 VMs ◐1 freezing ◔1 others-pending ◈1 foreign ✗1 lost"),
+        (50, " 4 VMs ◐1 freezing ◔1 pending ◈1 foreign ✗1 lost"),
+        (40, " 4 VMs ◐1 ◔1 ◈1 foreign ✗1 lost"),
+    ],
+)
+def test_a_long_word_of_the_header_is_short_before_any_is_left_out(
+    still: StillClock, width: int, shown: str
+) -> None:
+    fleet = fleet_with(still, stuck(still))
+    put(fleet, qemu("app"), freeze=FreezeInfo(FreezeState.FREEZING), last=lost())
+    put(fleet, qemu("web"), freeze=FreezeInfo(FreezeState.FROZEN, still.wall(), foreign=True))
+    reader = fleet.reader()
+    view = FleetView(reader.peek)
+    view.apply(reader.changes())
+    line = StatusLine(view, still.clock, Signs(), read_only=False)
+    text = "".join(piece.text for piece in line._pieces(width)).removesuffix(
+        f"{still.wall():%H:%M:%S} "
+    )
+    assert text.rstrip() == shown
 
 
 def test_the_clock_is_never_glued_to_what_stands_before_it(still: StillClock) -> None:

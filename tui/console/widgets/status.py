@@ -5,7 +5,7 @@ In a drill another line stands above them all, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import NamedTuple
 
@@ -57,8 +57,12 @@ _COUNTS: tuple[tuple[Tag, Look], ...] = (
 )
 
 
-# What only goes on: the table has the words for it.
-_GOES_ON = (Tag.FREEZING, Tag.QUEUED, Tag.COPYING, Tag.OTHERS_PENDING)
+# Words in the place of a tag's own. The table has those for what only goes on.
+_WORDS: Mapping[Tag, str] = {}
+_SHORT_WORDS: Mapping[Tag, str] = {Tag.OTHERS_PENDING: " pending"}
+_NO_WORDS: Mapping[Tag, str] = dict.fromkeys(
+    (Tag.FREEZING, Tag.QUEUED, Tag.COPYING, Tag.OTHERS_PENDING), ""
+)
 _SELDOM = (
     Tag.LEFT,
     Tag.LEFT_BY,
@@ -145,24 +149,26 @@ class StatusLine(Toned):
     def _pieces(self, width: int) -> list[Piece]:
         """Return what fits.
 
-        Dispensable parts go first, then spaces, the clock, and the words for what only goes on.
+        Dispensable parts go first, then spaces, the clock, a long word's beginning, and the words
+        for what only goes on.
         """
         clock = Part(Piece(f" {self._clock.wall().strftime('%H:%M:%S')} "), 1)
         parts = _fitting([*self._parts(" "), clock], width, rank=1)
         if _width(parts) > width:
             parts = _fitting([*self._parts(""), clock], width, rank=0)
-        if _width(parts) > width:
-            parts = _fitting([*self._parts("", brief=True), clock], width, rank=0)
+        for words in (_SHORT_WORDS, _NO_WORDS):
+            if _width(parts) > width:
+                parts = _fitting([*self._parts("", words), clock], width, rank=0)
         pieces = [part.piece for part in parts]
         if parts[-1] is clock:
             pieces.insert(-1, Piece(" " * (width - _width(parts))))
         return pieces
 
-    def _parts(self, space: str, *, brief: bool = False) -> Iterator[Part]:
+    def _parts(self, space: str, words: Mapping[Tag, str] = _WORDS) -> Iterator[Part]:
         view = self._view
         if self._read_only:
             yield Part(Piece(" READ-ONLY", Tone.WARN))
-        if not brief:
+        if words is _WORDS:
             yield Part(Piece(" frostwatch", Tone.HEAD), 9)
         plural = "" if view.total == 1 else "s"
         shown = f"{view.shown} of " if view.filter else ""
@@ -171,8 +177,7 @@ class StatusLine(Toned):
             count = view.tally[tag]
             if tag in _SELDOM and not count:
                 continue  # what must never be needs no place while it is not
-            word = "" if brief and tag in _GOES_ON else f" {tag.value}"
-            text = f" {self._signs.of(look)}{space}{count}{word}{space}"
+            text = f" {self._signs.of(look)}{space}{count}{words.get(tag, f' {tag}')}{space}"
             # A count of nothing goes before the title, one of something stays.
             yield Part(Piece(text, look.tone if count else Tone.DIM), 0 if count else 10 + number)
         yield from self._marks(space)
