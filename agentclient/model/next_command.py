@@ -37,12 +37,15 @@ def thaw_command(vm: Vm, *, foreign: bool = False) -> str:
 
 
 def thaw_commands(vms: Iterable[Vm]) -> str:
-    """Return the command that thaws some VMs, of which one of us has frozen each; at least one."""
+    """Return the command that thaws VMs which a frostwatch holds, at least one, without a question.
+
+    For another process these are somebody else's, whose holder it asks.
+    """
     each = list(vms)
     if each[0].source == DRILL_SOURCE:
         return thaw_command(each[0])
     known = [word for vm in each for word in _spec(vm)]
-    return joined(["frostwatch", "thaw", *known, *(str(vm.id) for vm in each)])
+    return joined(["frostwatch", "thaw", *known, "--foreign", *(str(vm.id) for vm in each)])
 
 
 def extend_command(vm: Vm) -> str:

@@ -197,9 +197,9 @@ async def test_y_copies_the_thaw_of_the_whole_group(
     still: StillClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written, dialog, text = await pressed(group_held(still), still, monkeypatch)
-    assert copied(written) == "frostwatch thaw qemu:app-1 qemu:db-1 qemu:web-1"
+    assert copied(written) == "frostwatch thaw --foreign qemu:app-1 qemu:db-1 qemu:web-1"
     assert dialog == "CopiedDialog"
-    assert "frostwatch thaw qemu:app-1 qemu:db-1 qemu:web-1" in text
+    assert "frostwatch thaw --foreign qemu:app-1 qemu:db-1 qemu:web-1" in text
     assert "OSC 52" in text
 
 
@@ -208,7 +208,7 @@ async def test_a_terminal_without_a_clipboard_is_shown_it_alone(
 ) -> None:
     written, _, text = await pressed(one_held(still), still, monkeypatch, TERM="linux")
     assert written == [""]
-    assert "frostwatch thaw qemu:db-1" in text
+    assert "frostwatch thaw --foreign qemu:db-1" in text
     assert "to be marked here" in text
 
 
@@ -320,7 +320,7 @@ async def test_a_hostile_name_reaches_the_clipboard_quoted_and_the_screen_harmle
     put(fleet, VmId("qemu", name), progress=held(still))
     put(fleet, VmId("qemu", name), freeze=one_held(still).get(qemu("db-1")).freeze)
     written, dialog, text = await pressed(fleet, still, monkeypatch)
-    assert copied(written).startswith("frostwatch thaw $'qemu:x; rm -rf / \\033]52;")
+    assert copied(written).startswith("frostwatch thaw --foreign $'qemu:x; rm -rf / \\033]52;")
     assert "".join(written).count("\x1b") == 1
     assert dialog == "CopiedDialog"
     assert "\x1b" not in text

@@ -184,7 +184,7 @@ FILE_SYSTEMS: Final[Mapping[str, Row]] = MappingProxyType(
             "The freeze's own reply, or its agent's status asked after it.",
             "What the freeze covers is written out and stands still: now is the time for a copy. "
             "Programs in the guest that write wait.",
-            "Make the copy, then thaw: {thaw}",
+            "Make the copy, then thaw: {foreign}",
             (Hand.STATUS, Hand.THAW),
         ),
         FreezeState.THAWING: Row(
