@@ -67,6 +67,8 @@ async def test_what_the_journal_knows_is_shown(
         assert session.dialog == "HistoryDialog"
         assert "a: past freezes and thaws" in session.text
         assert words in session.text
+        has_one = isinstance(past, VmHistory) and bool(past.windows)
+        assert ("Certificate (Enter)" in session.text) is has_one
         await session.press("escape")
         assert session.dialog == ""
 

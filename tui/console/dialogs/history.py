@@ -199,7 +199,9 @@ class HistoryDialog(Dialog[None]):
     # -- what can be answered ----------------------------------------------------------------
 
     def answers(self) -> Sequence[tuple[str, str]]:
-        """Open the certificate of the chosen window, or leave."""
+        """Open the certificate of the chosen window, or leave; of none where there is no window."""
+        if self._look.done() and (self._past is None or not self._past.windows):
+            return (("close", "Close (Esc)"),)
         return (("open", "Certificate (Enter)"), ("close", "Close (Esc)"))
 
     def answered(self, answer: str) -> None:

@@ -47,7 +47,7 @@ FOREIGN = Scenario(
     goals=(
         Goal(
             "look out for guests that are frozen by somebody else",
-            "The sort by trouble brings them to the top; {trouble} goes to the next. Wait a "
+            "Sorted by trouble ({sort}) they stand on top; {trouble} goes to the next. Wait a "
             "moment.",
             after(What.FOREIGN, LEFT),
         ),

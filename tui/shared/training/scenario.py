@@ -15,6 +15,7 @@ _KEYS: Final = {
     "freeze": ("freeze", "f"),
     "thaw": ("thaw", "t"),
     "rescue": ("rescue", "R"),
+    "sort": ("sort", "s"),
     "trouble": ("vms.next_trouble", "]"),
 }
 
