@@ -250,6 +250,8 @@ def ended(outcome: Outcome) -> ReportEvent:
     level = Level.GOOD if outcome.certified else LEVELS[outcome.kind]
     word = "certified" if outcome.certified else str(outcome.kind)
     text = f"outcome: {word}: {outcome.reason}"
+    if outcome.not_together and level is Level.GOOD:
+        level = Level.WARNING  # by itself it was; its copy is not consistent with its group
     if not outcome.settled:
         level = Level.ERROR
     return ReportEvent(EventKind.OUTCOME, level, text, Ended(outcome))

@@ -201,6 +201,8 @@ async def test_a_member_of_a_group_that_failed_is_not_certified(still: StillCloc
     async with console_session(half_lost(still), still, size=SMALL) as session:
         await session.press("slash", *"web-1", "enter")
         assert "≠ no group" in session.line_of("web-1 ")
+        assert "last     ≠ no group: " in session.text
+        assert "✓" not in session.text
         assert "Not consistent with its group" in session.text
         assert "The guest writes again" in session.text
 

@@ -161,6 +161,8 @@ def test_the_group_of_a_freeze_is_heard_of_from_another_thread(harness: FreezeHa
     outcome = harness.run()
     assert outcome.not_together
     assert not outcome.certified
+    levels = [one.level for one in harness.reporter.told if one.kind is EventKind.OUTCOME]
+    assert levels == [Level.WARNING], "it is not well, whatever it is by itself"
 
 
 def test_a_group_that_fails_while_the_last_answer_comes_leaves_nothing_certified(

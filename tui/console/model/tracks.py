@@ -12,10 +12,10 @@ from agentclient.model.states import FreezeState, OutcomeKind, Phase
 from agentclient.model.timeline import Timeline
 from tui.shared.clocks import Moment, age, elapsed
 from tui.shared.fit import safe
-from tui.shared.glyphs import FOREIGN, FREEZE, OTHERS_LOST, OTHERS_PENDING, OUTCOME, PHASE, Signs
+from tui.shared.glyphs import FOREIGN, FREEZE, OTHERS_LOST, OTHERS_PENDING, PHASE, Signs
 from tui.shared.timeline import Track
 from tui.shared.tone import Piece
-from tui.shared.verdict import verdict_of
+from tui.shared.verdict import look_of, verdict_of
 
 _LONGEST_NAME = 60
 
@@ -121,9 +121,8 @@ def _ended(state: VmState, signs: Signs) -> Track | None:
     timeline, outcome = state.timeline, verdict_of(state)
     if timeline is None or timeline.sent is None or outcome is None:
         return None
-    look = OUTCOME[outcome.kind]
+    look = look_of(outcome)
     certified = outcome.certified and outcome.kind is OutcomeKind.VERIFIED
-    word = "certified" if certified else look.word
     track = _timed(_named(state, timeline.asked), timeline)
     if outcome.kind is OutcomeKind.FAILED and not outcome.frozen:
         track = track._replace(replied=None)  # answered, by an error
@@ -132,7 +131,7 @@ def _ended(state: VmState, signs: Signs) -> Track | None:
         kind=outcome.kind,
         certified=certified,
         settled=outcome.settled,
-        word=Piece(f"{signs.of(look)} {word}", look.tone),
+        word=Piece(f"{signs.of(look)} {look.word}", look.tone),
     )
 
 

@@ -20,7 +20,7 @@ from tui.shared.glyphs import EVIDENCE, OUTCOME, Signs
 from tui.shared.history_text import counts, figures_in_words, notes, others_in_words, outcome_word
 from tui.shared.job_words import bar
 from tui.shared.tone import Line, Piece, Tone
-from tui.shared.verdict import verdict_of
+from tui.shared.verdict import look_of, verdict_of
 
 LABEL = 11
 _BAR = 12  # cells
@@ -44,9 +44,11 @@ def evidence_lines(state: VmState, signs: Signs) -> Iterator[Line]:
     if outcome is None:
         yield (Piece("There is none yet: nothing was frozen here by this console.", Tone.DIM),)
         return
-    look = OUTCOME[outcome.kind]
-    word = "certified" if outcome.certified else outcome.kind.value
-    yield (Piece(f"{signs.of(look)} {word}", look.tone), Piece(f": {safe(outcome.reason, _TEXT)}"))
+    look = look_of(outcome)
+    yield (
+        Piece(f"{signs.of(look)} {look.word}", look.tone),
+        Piece(f": {safe(outcome.reason, _TEXT)}"),
+    )
     if outcome.kind is OutcomeKind.REFUSED:
         yield row("refusal", outcome.refusal or "-")
         return

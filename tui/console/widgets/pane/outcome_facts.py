@@ -14,11 +14,11 @@ from tui.console.model.explained import explained
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.table.cells import Paint
 from tui.shared.fit import safe
-from tui.shared.glyphs import EVIDENCE, OUTCOME
+from tui.shared.glyphs import EVIDENCE
 from tui.shared.key_hints import key
 from tui.shared.newest_job import newest_job
 from tui.shared.tone import Tone
-from tui.shared.verdict import verdict_of
+from tui.shared.verdict import look_of, verdict_of
 
 _COPY_TONE = {CopyIs.CONSISTENT: Tone.GOOD, CopyIs.UNKNOWN: Tone.WARN, CopyIs.NOT: Tone.BAD}
 _UNWELL = frozenset({GuestIs.MAY_BE_FROZEN, GuestIs.WILL_FREEZE})
@@ -31,10 +31,10 @@ def outcome_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
         return
     verdict = explained(found, state)
     held = state.progress is not None and state.progress.phase is Phase.HELD
-    look = OUTCOME[verdict.kind]
+    look = look_of(verdict)
     why = verdict.refusal or verdict.cause
     named = why is not None and why.value not in verdict.reason
-    head = f"{outcome_word(verdict)} ({why})" if named else outcome_word(verdict)
+    head = f"{look.word} ({why})" if named else look.word
     label = "verdict" if state.progress is not None else "last"
     if verdict.settled and is_of_a_copy(state):
         label = "freeze"
@@ -75,11 +75,6 @@ def reason_of(verdict: Outcome) -> str:
         by_itself, its_group, why = verdict.reason.partition("its group ")
         return safe(f"{its_group}{why} ({by_itself.rstrip('; ')})" if why else by_itself, 400)
     return safe(verdict.reason, 400)
-
-
-def outcome_word(verdict: Outcome) -> str:
-    """Return the one word for what came out: certified is more than verified."""
-    return "certified" if verdict.certified else verdict.kind.value
 
 
 def _meaning(verdict: Outcome, *, held: bool) -> Iterator[Fact]:

@@ -28,7 +28,6 @@ from tui.shared.glyphs import (
     FREEZE,
     LEFT,
     LEFT_BY,
-    NO_GROUP,
     OTHERS_LOST,
     OTHERS_PENDING,
     OUTCOME,
@@ -39,7 +38,7 @@ from tui.shared.glyphs import (
 )
 from tui.shared.newest_job import newest_job
 from tui.shared.tone import Tone
-from tui.shared.verdict import verdict_of, without_group
+from tui.shared.verdict import look_of, verdict_of
 
 
 class Cell(NamedTuple):
@@ -242,10 +241,7 @@ def outcome(state: VmState, paint: Paint) -> Cell:
     verdict = verdict_of(state)
     if verdict is None:
         return NOTHING
-    look = NO_GROUP if without_group(verdict) else OUTCOME[verdict.kind]
-    if verdict.kind is OutcomeKind.VERIFIED and verdict.certified:
-        return Cell(f"{paint.signs.of(look)} certified", look.tone)
-    return paint.look(look)
+    return paint.look(look_of(verdict))
 
 
 def why(state: VmState, _paint: Paint) -> Cell:
