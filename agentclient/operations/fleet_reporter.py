@@ -20,7 +20,7 @@ from agentclient.model.rescue import RescueOutcome
 from agentclient.model.snapshot import AgentHealth, FreezeInfo, Progress, VmState
 from agentclient.model.states import AgentState, FreezeState, KnownBy, Level, RunState
 from agentclient.model.text import printable
-from agentclient.model.timeline import Timeline
+from agentclient.model.timeline import Sample, Timeline
 from agentclient.model.vm import Vm
 from agentclient.operations.reporter_interface import EndingT
 from agentclient.operations.timeline_recorder import TimelineRecorder
@@ -60,6 +60,7 @@ class FleetReporter:
         self._beside = beside
         self._again = again
         self._recorder = recorder
+        self._kept_writes: tuple[Sample, ...] = ()
 
     def event(self, report: ReportEvent) -> None:
         """Log an event, and pass it to the journal and the listener."""
@@ -106,6 +107,8 @@ class FleetReporter:
             self._vm.id, self._fleet.wall(), report.kind, report.level, text, report.details
         )
         if self._entry is not None:
+            if report.kind is EventKind.OUTCOME:  # a window that is over has all of its figures
+                self._keep_writes()
             self._entry.event(event)
         if self._on_event is None:
             return
@@ -186,8 +189,7 @@ class FleetReporter:
             return outcome
         last = outcome if isinstance(outcome, Outcome) else None
         timeline = self._recorder.end() if self._recorder is not None else None
-        if timeline is not None and self._entry is not None:
-            self._entry.wrote(timeline.writes)
+        self._keep_writes()
 
         def change(old: VmState) -> VmState:
             # Unless it is the window of a copy that goes on, it comes after all copies.
@@ -198,6 +200,15 @@ class FleetReporter:
 
         self._update(change)
         return outcome
+
+    def _keep_writes(self) -> None:
+        """Write what the guest wrote meanwhile into the journal, unless that stands there."""
+        if self._recorder is None or self._entry is None:
+            return
+        writes = self._recorder.timeline.writes
+        if writes != self._kept_writes:
+            self._kept_writes = writes
+            self._entry.wrote(writes)
 
     def _update(self, change: Callable[[VmState], VmState]) -> None:
         self._fleet.update(self._vm.id, change)

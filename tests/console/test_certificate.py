@@ -193,6 +193,25 @@ async def test_not_from_a_browser(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (0, "3.0 KiB until the answer; nothing while it was frozen"),
+        (1024, "2.0 KiB until the answer; 1.0 KiB while it was frozen"),
+        ("can't be seen", "3.0 KiB until the answer; nothing while it was frozen"),
+    ],
+)
+def test_what_was_flushed_before_the_answer_is_not_counted_as_written_while_frozen(
+    value: object, said: str
+) -> None:
+    """The samples stand half a second apart: the last ones of the flush are behind the answer."""
+    row = certified(1, DAY, took_s=0.9)
+    outcome = {**VERIFIED, "evidence": [{"name": "writes", "result": "unknown", "value": value}]}
+    writes = ((0.5, 0), (1.3, 1024), (1.7, 3072), (30.0, 3072))
+    text = as_text(page(replace(row, outcome=outcome, writes=writes)))
+    assert said in " ".join(text.split())
+
+
 async def test_never_over_an_existing_one(still: StillClock, tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("mine")

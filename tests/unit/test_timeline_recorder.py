@@ -166,6 +166,22 @@ def test_versions_and_writes_are_written_down_and_printed(journal: Journal, tmp_
     assert printed["writes"] == [list(one) for one in row.writes]
 
 
+def test_a_window_that_is_over_has_its_writes_at_once(journal: Journal, tmp_path: Path) -> None:
+    """Whoever opens its certificate at that moment is not told that they were not seen."""
+    one = vm(tmp_path)
+    entry = begin_freeze(journal, one, FreezeRequest())
+    assert entry is not None
+    fleet = Fleet()
+    fleet.set_vms("qemu", [one])
+    reporter = FleetReporter(fleet, one, None, entry, recorder=TimelineRecorder())
+    reporter.progress(pending(time.monotonic(), 4096))
+    reporter.event(said(EventKind.OUTCOME, Ended(VERIFIED)))
+    flush(journal)
+    (row,) = rows(journal)
+    assert row.outcome is not None
+    assert [size for _, size in row.writes] == [4096]
+
+
 @pytest.mark.parametrize(
     "kept",
     ["null", "[]", '{"points": 3}', '{"points": [1, [2], ["a", 3], [NaN, 4], [5.0, "b"]]}', "{"],

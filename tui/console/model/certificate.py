@@ -14,7 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from agentclient.journal.json_contract import window_object
 from agentclient.model.durations import in_words
 from agentclient.model.sizes import size_text
-from agentclient.model.states import EvidenceResult, OutcomeKind, WindowKind, WindowState
+from agentclient.model.states import (
+    EvidenceName,
+    EvidenceResult,
+    OutcomeKind,
+    WindowKind,
+    WindowState,
+)
 from agentclient.model.text import uncut
 from agentclient.model.timeline import Usual
 from agentclient.model.version import VERSION
@@ -159,16 +165,30 @@ def _written(row: WindowRow) -> tuple[str, Tone]:
         return "what it wrote is told at its end", Tone.DIM
     if not row.writes:
         return "its writes were not seen", Tone.DIM
-    until = replied.seconds if replied is not None else None
-    before = [size for s, size in row.writes if until is None or s <= until]
-    flushed = before[-1] if before else 0
-    if until is None:
-        return f"{size_text(flushed)} since the freeze was sent", Tone.NORMAL
-    held = row.writes[-1][1] - flushed if row.writes[-1][0] > until else None
+    whole = row.writes[-1][1]
+    if replied is None or replied.seconds is None:
+        return f"{size_text(whole)} since the freeze was sent", Tone.NORMAL
+    held = _while_held(row, replied.seconds)
     seen = "nobody looked while it was frozen"
     if held is not None:
         seen = f"{size_text(held)} while it was frozen" if held else "nothing while it was frozen"
-    return f"{size_text(flushed)} until the answer; {seen}", Tone.BAD if held else Tone.NORMAL
+    before = size_text(whole - (held or 0))
+    return f"{before} until the answer; {seen}", Tone.BAD if held else Tone.NORMAL
+
+
+def _while_held(row: WindowRow, replied_s: float) -> int | None:
+    """Return the bytes that were written while it was frozen; None if nobody looked.
+
+    The outcome's evidence counts from the first look after the answer. By the samples alone, which
+    stand some tenths of a second apart, what was flushed just before the answer would be among it.
+    """
+    for one in (row.outcome or {}).get("evidence") or ():
+        if isinstance(one, Mapping) and one.get("name") == EvidenceName.WRITES:
+            value = one.get("value")
+            if isinstance(value, int) and not isinstance(value, bool):
+                return value
+    since = [size for s, size in row.writes if s > replied_s]
+    return since[-1] - since[0] if since else None
 
 
 def _group(page: Page) -> Iterator[Entry]:
