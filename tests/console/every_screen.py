@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+from textual.pilot import Pilot
 
 from tests.console.fakes import StillClock
 from tests.console.painted import compare, painted
@@ -11,6 +14,7 @@ from tui.shared.glyphs import Signs
 
 SIZES = {"80x24": (80, 24), "120x40": (120, 40), "200x60": (200, 60)}
 LOOKS = ("colour", "grey", "ascii")
+_BETWEEN_S, _MOST_LOOKS = 0.05, 40
 ALL = SCREENS | COLOURED
 WANTED = [
     (name, size, look)
@@ -41,6 +45,17 @@ async def draw(still: StillClock, config: pytest.Config, name: str, size: str, l
 async def _seen(still: StillClock, name: str, size: str, signs: Signs) -> str:
     if name in PLAYED:
         async with PLAYED[name](signs, SIZES[size]) as pilot:
-            return painted(pilot.app)
+            return await _at_rest(pilot)
     async with shown(ALL[name], still, signs, SIZES[size]) as session:
-        return painted(session.app)
+        return await _at_rest(session.pilot)
+
+
+async def _at_rest(pilot: Pilot[Any]) -> str:
+    """Return what is on the screen once it stays the same: a theme is painted bit by bit."""
+    seen = ""
+    for _ in range(_MOST_LOOKS):
+        last, seen = seen, painted(pilot.app)
+        if seen == last:
+            break
+        await pilot.pause(_BETWEEN_S)
+    return seen

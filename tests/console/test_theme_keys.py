@@ -43,6 +43,31 @@ async def test_each_press_is_the_next_theme_and_paints_all_of_it(
             assert session.lines[:-2] == before.splitlines()[:-2]  # not a word differs
 
 
+def has_no_other_colour(session: ConsoleSession, theme: str) -> bool:
+    return foregrounds(session) <= {colour.lower() for colour in THEMES[theme]}
+
+
+def foregrounds(session: ConsoleSession) -> set[str]:
+    strips = session.app.screen._compositor.render_strips()
+    styles = [segment.style for strip in strips for segment in strip if segment.style]
+    colours = [style.color for style in styles if style.color is not None]
+    return {one.get_truecolor().hex for one in colours if one.type is not ColorType.DEFAULT}
+
+
+async def test_two_themes_that_differ_in_their_tones_alone_are_painted_as_they_are(
+    still: StillClock,
+) -> None:
+    """Those for colour-blind people have one background: nothing else tells a widget of it."""
+    async with console_session(every_state(still), still, size=(120, 40)) as session:
+        for name in [*NAMES[1:], *NAMES]:
+            if name == TERMINAL:
+                await session.press("Y")
+                continue
+            await session.press("Y")
+            await session.until(partial(has_no_other_colour, session, name))
+            assert session.app.theme_name == name
+
+
 def is_painted(session: ConsoleSession, colour: str) -> bool:
     return colour.removeprefix("ansi_") in backgrounds(session)
 

@@ -10,6 +10,7 @@ from agentclient.model.errors import BadInput
 from agentclient.model.states import Level
 from tui.console.theme import BEGINNING, theme_of
 from tui.console.view_keys import ViewKeysApp
+from tui.console.widgets.toned import Toned
 from tui.shared.colours import THEMES, USUAL, Colours
 from tui.shared.fit import safe
 
@@ -36,6 +37,19 @@ class ThemeKeysApp(ViewKeysApp):
         # Textual looks it up before one could be registered.
         self._made = {BEGINNING: theme_of(BEGINNING, colours)}
         super().__init__()
+
+    def on_mount(self) -> None:
+        """Paint what draws its own lines anew with each other theme."""
+        self.theme_changed_signal.subscribe(self, self._paint_anew)
+
+    def _paint_anew(self, _theme: Theme) -> None:
+        """Let go of the tones' styles: where two themes differ in these alone nobody else does."""
+        for screen in self.screen_stack:
+            # A query by the class finds none that is a scroll view first.
+            for widget in screen.walk_children(with_self=False):
+                if isinstance(widget, Toned):
+                    widget.notify_style_update()
+                    widget.refresh()
 
     def get_theme(self, theme_name: str) -> Theme | None:
         """Return a theme by Textual's name for it."""
