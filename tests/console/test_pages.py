@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+from collections.abc import Sequence
 from functools import partial
 
 import pytest
@@ -27,7 +28,9 @@ from tui.console.pages.events import EventsPage
 from tui.console.pages.explain import ExplainPage
 from tui.console.pages.plain import PlainPage
 from tui.console.pages.vm import TITLES, VmPage
+from tui.console.widgets.lines import LinesView
 from tui.shared.glyphs import Signs
+from tui.shared.tone import Line
 
 SIZES = [SMALL, (120, 40), (200, 60)]
 
@@ -524,3 +527,22 @@ async def test_a_freeze_that_runs_is_seen_on_the_page(still: StillClock) -> None
         assert "step 2 of 6 ends in 7:41" in session.flat
         still.advance(60)
         await session.until(lambda: "step 2 of 6 ends in 6:41" in session.flat)
+
+
+async def test_a_page_is_as_wide_as_the_screen_from_its_first_moment(
+    still: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also on a busy machine, where some time passes before its first layout."""
+    shown: list[int] = []
+    show_lines = LinesView.show_lines
+
+    def note(view: LinesView, lines: Sequence[Line]) -> None:
+        if view.id == "vm-text":
+            shown.append(max(sum(cell_len(piece.text) for piece in line) for line in lines))
+        show_lines(view, lines)
+
+    monkeypatch.setattr(LinesView, "show_lines", note)
+    async with console_session(every_state(still), still, size=(120, 40)) as session:
+        await session.press("slash", *"app-10", "enter", "d")
+        await session.until(lambda: len(shown) > 1)
+        assert min(shown) > 60

@@ -40,8 +40,12 @@ class LinesView(ScrollView, Toned, can_focus=True, inherit_bindings=False):
 
     @property
     def room(self) -> int:
-        """Cells for a line; the scroll bar's is left free, so that nothing is wrapped anew."""
-        return max(self.outer_size.width - self.styles.gutter.width - 1, 10)
+        """Cells for a line; the scroll bar's is left free, so that nothing is wrapped anew.
+
+        Before its first layout a view has no width: then it is as if it had the whole screen.
+        """
+        width = self.outer_size.width or self.app.size.width
+        return max(width - self.styles.gutter.width - 1, 10)
 
     def show_lines(self, lines: Sequence[Line]) -> None:
         """Show `lines`; what stands where it stood is not painted again."""
