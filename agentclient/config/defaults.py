@@ -20,6 +20,8 @@ BELL: Final = "bell"
 TERMINAL: Final = "terminal"
 TMUX: Final = "tmux"
 WAYS: Final = (BELL, TERMINAL, TMUX)
+# What an operator is called for: the words of `agentclient.model.transition`.
+CALLS: Final = ("answered", "lost", "broken", "nearly-over", "left-frozen")
 
 
 class General(NamedTuple):
@@ -36,6 +38,8 @@ class General(NamedTuple):
         bell: call an operator who does not look at the console.
         notify: the ways in which that is done.
         notify_command: the command, with its arguments, that tells of transitions; None for none.
+        notify_on: the transitions that are told, in these ways and by the command; None for all by
+            the command, and for what calls somebody usually.
         copy_to: the folder of backups and mirrors; None if it has to be named each time.
         connect: the addresses of libvirt's daemons; None for the one of this system, if any.
         theme: the name of the console's colours; None for those that were chosen last.
@@ -51,6 +55,7 @@ class General(NamedTuple):
     bell: bool = False
     notify: tuple[str, ...] = WAYS
     notify_command: tuple[str, ...] | None = None
+    notify_on: tuple[str, ...] | None = None
     copy_to: Path | None = None
     connect: tuple[str, ...] | None = None
     theme: str | None = None

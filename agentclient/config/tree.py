@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 from agentclient.config.defaults import (
+    CALLS,
     DEFAULTS,
     MOST_AT_ONCE,
     MOST_DRILL_GUESTS,
@@ -284,6 +285,16 @@ KEYS: Final = (
         False,
         unset="none",
         example='["/usr/local/bin/page-me"]',
+    ),
+    Key(
+        "notify_on",
+        "notify_on",
+        _TEXTS,
+        "What the command is run for, and what the bell calls for: some of what matters.",
+        False,
+        unset="all; the bell: what needs somebody",
+        example='["lost", "left-frozen"]',
+        choices=CALLS,
     ),
 )
 

@@ -179,3 +179,35 @@ async def test_the_console_has_the_command_run_once_for_each(
         session.app.teller._failures.append("notify_command: page-me: it failed")
         await session.settle(12)  # bad news of a VM comes first
         assert "page-me: it failed" in session.notice
+
+
+@pytest.mark.parametrize(
+    ("on", "told"),
+    [
+        (None, ["lost", "lost"]),
+        (frozenset({"lost"}), ["lost", "lost"]),
+        (frozenset({"answered", "left-frozen"}), []),
+    ],
+)
+async def test_what_is_told_is_set_for_the_command_and_the_bell_alike(
+    still: StillClock,
+    monkeypatch: pytest.MonkeyPatch,
+    on: frozenset[str] | None,
+    told: list[str],
+) -> None:
+    asked = Asked()
+    rung: list[str] = []
+    monkeypatch.setattr(BoundedCommands, "begin", lambda _, *words: asked.begin(*words))
+    fleet = fleet_with(still, stuck(still))
+    notify = Notify(frozenset({"bell"}), ("page-me",), on)
+    async with console_session(fleet, still, notify=notify) as session:
+        teller = session.app.teller
+        assert teller is not None
+        monkeypatch.setattr(teller._alarm, "_write", rung.append)
+        await session.settle(2)
+        put(fleet, qemu("db"), others=stuck(still, OthersState.LOST))
+        put(fleet, qemu("app"), last=lost())
+        await session.settle(2)
+        await session.settle(APART_S + 1)
+        assert [more["FROSTWATCH_EVENT"] for _, _, more in asked.all] == told
+        assert rung == ["\x07"] * bool(told)  # many at once are one, and none is told again

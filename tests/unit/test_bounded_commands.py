@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.config.defaults import DEFAULTS, WAYS
+from agentclient.config.defaults import CALLS, DEFAULTS, WAYS
 from agentclient.config.load import load_settings
 from agentclient.model.errors import BadInput
+from agentclient.model.transition import Transition
 from tui.shared import bounded_commands
 from tui.shared.bounded_commands import MOST_AT_ONCE, MOST_WAITING, BoundedCommands
 from tui.shared.notify import Notify
@@ -152,6 +153,13 @@ def test_settings_say_how_somebody_is_called(tmp_path: Path) -> None:
     assert Notify.of(DEFAULTS) == Notify()
     assert not Notify.of(DEFAULTS).wanted
     assert Notify.of(DEFAULTS._replace(bell=True)) == Notify(frozenset(WAYS))
+    file.write_text('bell = true\nnotify_on = ["lost", "left-frozen"]\n')
+    on = Notify.of(load_settings(str(file), environment={}).general).on
+    assert on == frozenset({"lost", "left-frozen"})
+    assert set(CALLS) == {one.value for one in Transition}
+    file.write_text('notify_on = ["answerd"]\n')
+    with pytest.raises(BadInput, match=r"'answerd' is none of .*did you mean answered"):
+        load_settings(str(file), environment={})
     file.write_text('notify = ["bel"]\n')
     with pytest.raises(
         BadInput, match=r"'bel' is none of bell, terminal, tmux \(did you mean bell"

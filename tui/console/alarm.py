@@ -65,7 +65,11 @@ class Alarm:
     def take(self, notice: Notice) -> None:
         """Take a notice; `ring` tells it if it calls."""
         if notice.calls:
-            self._waiting.append(notice.text)
+            self.call(notice.text)
+
+    def call(self, text: str) -> None:
+        """Have the next `ring` tell a text."""
+        self._waiting.append(text)
 
     def ring(self) -> None:
         """Ring for what has come, unless it has rung a moment ago: then later."""

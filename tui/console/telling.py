@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from agentclient.fleet.transitions import TransitionLog
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import Level
+from agentclient.model.transition import Happened
 from agentclient.model.vm import VmId
 from tui.console.alarm import Alarm
 from tui.console.model.notices import Notice
@@ -47,20 +48,21 @@ class Teller:
         )
 
     def take(self, notice: Notice) -> None:
-        """Take a notice; `ring` tells it if it calls."""
-        self._alarm.take(notice)
+        """Take a notice; `ring` tells it if it calls, unless it is set what is told."""
+        if self._notify.on is None:
+            self._alarm.take(notice)
 
     def ring(self) -> None:
         """Ring for what has come."""
         self._alarm.ring()
 
     def changed(self, states: Iterable[VmState]) -> None:
-        """Run the command for what has happened to VMs since their last states."""
-        if self._notify.command:
+        """Tell what has happened to VMs since their last states."""
+        if self._follows:
             at = self._clock.wall()
             for state in states:
                 for happened in self._log.take(state, at):
-                    self._notify.run(self._commands, happened)
+                    self._tell(happened)
 
     def forget(self, vm_ids: Iterable[VmId]) -> None:
         """Forget VMs that are not listed any more."""
@@ -68,13 +70,23 @@ class Teller:
             self._log.forget(vm_id)
 
     def second(self, states: Iterable[VmState]) -> Iterator[Notice]:
-        """Run the command for windows that are nearly over; yield why it fails."""
-        if self._notify.command:
+        """Tell of windows that are nearly over; yield why the command fails."""
+        if self._follows:
             moment = self._clock.moment()
             for happened in self._log.tick(states, moment.wall, moment.mono):
-                self._notify.run(self._commands, happened)
+                self._tell(happened)
         while self._failures:
             yield Notice(Level.WARNING, self._failures.popleft(), self._clock.wall())
+
+    @property
+    def _follows(self) -> bool:
+        """Whether transitions are told: by a command, or in the ways of which it is set when."""
+        return bool(self._notify.command) or self._notify.on is not None
+
+    def _tell(self, happened: Happened) -> None:
+        self._notify.run(self._commands, happened)
+        if self._notify.on is not None and self._notify.tells(happened):
+            self._alarm.call(f"{happened.vm.name}: {happened.text}")
 
     def close(self) -> None:
         """End what is run, after a moment."""
