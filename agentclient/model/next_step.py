@@ -35,12 +35,12 @@ NOT_TOGETHER: Final = "group not frozen together"
 KEPT: Final = "left to its holder"
 
 # In the tables: {freeze}, {thaw}, {foreign}, {rescue}, {sysrq}, {reset}, {doctor}, {extend} and
-# {clear} stand for commands that name the VM.
+# {clear} stand for commands that name the VM; {start} for *start* or *restart*.
 FREEZE_AGAIN: Final = "{freeze}"
 
 REFUSED_STEPS: Final[Mapping[Refusal, str]] = MappingProxyType(
     {
-        Refusal.NO_AGENT: "start qemu-guest-agent in the guest, then: {freeze}",
+        Refusal.NO_AGENT: "{start} qemu-guest-agent in the guest, then: {freeze}",
         Refusal.SILENT: "look at the agent in the guest, or restart it, then: {freeze}",
         Refusal.PAUSED: "resume the VM, then: {freeze}",
         Refusal.SUSPENDED: "wake the guest up, then: {freeze}",
@@ -99,7 +99,7 @@ KIND_STEPS: Final[Mapping[str, str | None]] = MappingProxyType(
 STUCK_STEPS: Final[Mapping[Stuck, str]] = MappingProxyType(
     {
         Stuck.SILENT: "{rescue}",
-        Stuck.NO_AGENT: "start the agent in the guest, then: {thaw}; if it can't be: {sysrq}",
+        Stuck.NO_AGENT: "{start} the agent in the guest, then: {thaw}; if it can't be: {sysrq}",
         Stuck.BLOCKED: "let the VM run again, then: {thaw}",
         Stuck.STILL_FROZEN: "{sysrq}; if that does not help: {reset}",
         Stuck.CHANNEL: "{thaw}",
@@ -112,7 +112,7 @@ STUCK_STEPS: Final[Mapping[Stuck, str]] = MappingProxyType(
 HOLDER_STEPS: Final[Mapping[Stuck, str]] = MappingProxyType(
     {
         Stuck.SILENT: "wait for its holder; if its agent hangs: {rescue}",
-        Stuck.NO_AGENT: "start the agent in the guest, for its holder; if it can't be: {sysrq}",
+        Stuck.NO_AGENT: "{start} the agent in the guest, for its holder; if it can't be: {sysrq}",
         Stuck.BLOCKED: "let the VM run again, for its holder",
         Stuck.STILL_FROZEN: STUCK_STEPS[Stuck.STILL_FROZEN],
         Stuck.CHANNEL: "wait for its holder; if its channel stays away: {rescue}",
@@ -247,8 +247,18 @@ def with_commands(
         "doctor": lambda: doctor_command(vm),
         "extend": lambda: extend_command(vm),
         "clear": lambda: clear_command(vm),
+        "start": lambda: start_word(vm),
     }
     return _PLACEHOLDER.sub(lambda place: commands[place[1]](), step)
+
+
+def start_word(vm: Vm | None) -> str:
+    """Return what is to be done with an agent that is not there; None for a VM that isn't known.
+
+    libvirt misses an agent that comes while a backup runs. Such a one has to be restarted, which
+    starts one that does not run as well.
+    """
+    return "restart" if vm is not None and vm.is_libvirts else "start"
 
 
 def _row(outcome: Outcome, case: str) -> str | None:

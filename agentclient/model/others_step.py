@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from agentclient.model.next_command import thaw_command
+from agentclient.model.next_step import start_word
 from agentclient.model.others import ChannelClient, Others
 from agentclient.model.shell_words import joined
 from agentclient.model.states import Cause, OthersState
@@ -91,7 +92,7 @@ def others_action(others: Others, vm: Vm) -> str | None:
         case OthersState.PENDING:
             return f"wait; or {_stop(others, vm)}, and if it is frozen then: {thaw}"
         case OthersState.LOST:
-            start = "start its agent, " if others.cause is Cause.AGENT_GONE else ""
+            start = f"{start_word(vm)} its agent, " if others.cause is Cause.AGENT_GONE else ""
             if others.has_left:
                 return f"{_unlock(vm)}{start}then, if it says frozen: {thaw}"
             return f"{_stop(others, vm)}; {start}then: {thaw}"

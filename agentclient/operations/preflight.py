@@ -119,7 +119,7 @@ class Preflight:
         guest's addresses. A freeze of a frostwatch, which lasts, is not waited for.
         """
         self._before = self._with_client(self._access.observe_anew())
-        refusal = refuse_by_look(self._before)
+        refusal = refuse_by_look(self._before, self._context.vm)
         if _is_busy(refusal) and not self._is_held_elsewhere():
             refusal = self._wait_for_channel()
         self._seen(self._before)
@@ -132,7 +132,7 @@ class Preflight:
                 return cancelled()
             time.sleep(_LOOK_AGAIN_S)
             self._before = self._with_client(self._access.observe())
-            refusal = refuse_by_look(self._before)
+            refusal = refuse_by_look(self._before, self._context.vm)
             if not _is_busy(refusal) or time.monotonic() >= until:
                 return refusal
 

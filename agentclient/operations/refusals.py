@@ -10,7 +10,7 @@ from agentclient.freeze.window import WINDOWS_S
 from agentclient.holder.client import NoHolder
 from agentclient.model.durations import in_words
 from agentclient.model.next_command import freeze_command
-from agentclient.model.next_step import step_while_held
+from agentclient.model.next_step import start_word, step_while_held
 from agentclient.model.outcome import Outcome
 from agentclient.model.request import FreezeRequest
 from agentclient.model.snapshot import HeldBy, MonitorView
@@ -52,8 +52,13 @@ def refuse_by_configuration(access: GuestAccess, vm: Vm, listed: Vm) -> Outcome 
     return None
 
 
-def refuse_by_look(view: MonitorView) -> Outcome | None:
-    """Return the refusal that follows from the monitor's view, or None."""
+def refuse_by_look(view: MonitorView, vm: Vm | None = None) -> Outcome | None:
+    """Return the refusal that follows from the monitor's view, or None.
+
+    Args:
+        view: the monitor's.
+        vm: the VM, for what is to be done with its agent; None where nobody is told that.
+    """
     if view.gone:
         return refused(Refusal.NO_AGENT, "the VM does not run: its process has ended")
     refusal = _BY_RUN_STATE.get(view.run_state)
@@ -66,7 +71,8 @@ def refuse_by_look(view: MonitorView) -> Outcome | None:
         return refused(Refusal.NO_AGENT, f"the guest is {view.run_state}", "start or reset it")
     if view.port_open is False:
         reason = "the agent's port is closed: no agent runs in the guest"
-        return refused(Refusal.NO_AGENT, reason, "start qemu-guest-agent in the guest")
+        step = f"{start_word(vm)} qemu-guest-agent in the guest"
+        return refused(Refusal.NO_AGENT, reason, step)
     if view.client:
         reason = "another client holds the agent's channel (QEMU serves one), and does not leave"
         return refused(Refusal.BUSY, reason, "wait until it has left; lsof or ss -xp names it")

@@ -101,7 +101,7 @@ def test_killed_in_the_hook_it_is_lost(
     assert (outcome.kind, outcome.frozen) == (OutcomeKind.LOST, None)
     if respawn is NEVER:
         assert (outcome.thawed, outcome.settled) == (None, False)
-        assert "start the agent" in (outcome.next or "")
+        assert "restart the agent" in (outcome.next or "")
         calm_domain.start_agent()
     else:
         assert (outcome.thawed, outcome.settled) == (0, True)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from agentclient.model import meaning, next_step
+from agentclient.model.clock import now
 from agentclient.model.meaning import (
     rescue_with_meaning,
     thaw_with_meaning,
@@ -19,18 +20,24 @@ from agentclient.model.meaning import (
 )
 from agentclient.model.next_command import RUNGS, command_in
 from agentclient.model.next_step import with_commands
+from agentclient.model.others import Others
+from agentclient.model.others_step import others_action
 from agentclient.model.outcome import Outcome, ThawOutcome
 from agentclient.model.rescue import RescueOutcome, Rung, RungResult
+from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import (
     Cause,
     CopyIs,
     FreezeState,
     GuestIs,
+    OthersState,
     OutcomeKind,
     Refusal,
+    RunState,
     Stuck,
 )
 from agentclient.model.vm import AgentChannel, Vm, VmId
+from agentclient.operations.refusals import refuse_by_look
 
 DOCS = Path(__file__).parents[2] / "docs" / "freezing.md"
 WEB = Vm(VmId("qemu", "web1"))
@@ -222,6 +229,21 @@ def test_the_tables_are_documented_both_ways(heading: str) -> None:
     assert rows == {str(key): _text(value) for key, value in TABLES[heading].items()}
 
 
+@pytest.mark.parametrize(("source", "word"), [("qemu", "start"), ("libvirt", "restart")])
+def test_an_agent_that_libvirt_may_have_missed_is_restarted(source: str, word: str) -> None:
+    vm = Vm(VmId(source, "db1"), by_call=source == "libvirt")
+    closed = MonitorView(RunState.RUNNING, port_open=False, client=False)
+    refused = refuse_by_look(closed, vm)
+    assert refused is not None
+    step = next_step.next_step(refused, vm, refused.kind)
+    assert str(step).startswith(f"{word} qemu-guest-agent in the guest, then: frostwatch freeze")
+    lost = Outcome(OutcomeKind.LOST, "x", settled=False, stuck=Stuck.NO_AGENT)
+    step = next_step.next_step(lost, vm, lost.kind)
+    assert str(step).startswith(f"{word} the agent in the guest")
+    others = Others(OthersState.LOST, now(), cause=Cause.AGENT_GONE)
+    assert f"; {word} its agent, then: " in str(others_action(others, vm))
+
+
 def _text(value: object) -> str:
     return str(getattr(value, "sentence", value) or "nothing")
 
@@ -250,7 +272,7 @@ def test_the_first_command_of_each_step_is_found_whole(name: str) -> None:
     rows = [row for table in tables for row in table.values() if row and "{" in row]
     assert len(rows) > 20
     for row in rows:
-        step, first = with_commands(row, vm), re.search(r"\{[a-z]+\}", row)
+        step, first = with_commands(row, vm), re.search(r"\{(?!start)[a-z]+\}", row)
         assert step is not None
         assert first is not None
         assert command_in(step, vm) == with_commands(first[0], vm), row

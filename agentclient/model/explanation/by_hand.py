@@ -109,7 +109,7 @@ _QM: Final[Mapping[Hand, str]] = MappingProxyType(
 _GUEST: Final[Mapping[Hand, str]] = MappingProxyType(
     {
         Hand.IN_GUEST: "journalctl -u qemu-guest-agent -n 50",
-        Hand.START_AGENT: "systemctl start qemu-guest-agent",
+        Hand.START_AGENT: "systemctl restart qemu-guest-agent",
         Hand.HOOKS: "ls -l /etc/qemu/fsfreeze-hook.d /etc/qemu/fsfreeze-hook",
     }
 )

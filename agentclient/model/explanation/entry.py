@@ -39,7 +39,7 @@ class Hand(StrEnum):
     WRITES = "see what the guest has written"
     JOBS = "see what QEMU copies"
     IN_GUEST = "look at the agent, in the guest"
-    START_AGENT = "start the agent, in the guest"
+    START_AGENT = "start the agent, or restart it, in the guest"
     HOOKS = "look at the freeze hooks, in the guest"
     RESUME = "let the VM run on"
     WAKE = "wake the guest up"

@@ -124,7 +124,8 @@ AGENTS: Final[Mapping[AgentState, Row]] = MappingProxyType(
             "Nothing can be frozen, and nothing that is frozen can be thawed through it. An agent "
             "that ended leaves what it froze frozen.",
             "Install qemu-guest-agent in the guest and start it there"
-            " (systemctl start qemu-guest-agent).",
+            " (systemctl start qemu-guest-agent). Under libvirt restart it, also if it runs: one"
+            " that comes while a backup runs is missed there.",
             (Hand.PORT, Hand.START_AGENT),
         ),
         AgentState.SILENT: Row(

@@ -28,6 +28,7 @@ ANY_COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "doctor": "frostwatch doctor VM",
         "extend": "frostwatch extend --by 60 VM",
         "clear": "frostwatch jobs --clear VM",
+        "start": "start",
     }
 )
 _PLACEHOLDER: Final = re.compile(r"\{([a-z]+)\}")
