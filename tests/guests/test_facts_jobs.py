@@ -263,3 +263,17 @@ def test_fact_a_raw_disk_keeps_no_bitmap(boot: Boot) -> None:
     bitmap["data"] |= {"name": "kept", "persistent": True}
     with pytest.raises(QmpError, match="persistent"):
         transaction(guest, [bitmap])
+
+
+def test_fact_a_target_is_whole_only_once_it_is_closed(writer: Guest, tmp_path: Path) -> None:
+    """The tables of a qcow2 are in QEMU's memory until then, though its job has ended well."""
+    closed, left = tmp_path / "closed.qcow2", tmp_path / "left.qcow2"
+    writer.pause()
+    for target in (closed, left):
+        transaction(writer, [backup(writer, "a", add_target(writer, "a", target))])
+        assert finish(writer, "backup-a") is None
+        if target is closed:
+            drop_target(writer, "a")
+    writer.kill_qemu()
+    words = ["qemu-img", "compare", str(closed), str(left)]
+    assert subprocess.run(words, check=False, capture_output=True).returncode == 1, "they differ"
