@@ -119,27 +119,42 @@ def test_each_shell_has_its_script(
     assert run(["completion"]) == 2
 
 
-def test_in_a_bash(tmp_path: Path) -> None:
-    """Its own script, and the program as the shell calls it."""
-    bash = shutil.which("bash")
-    if bash is None:
-        pytest.skip("there is no bash")
+def in_a_shell(tmp_path: Path, name: str, options: list[str], script: str) -> list[str]:
+    """Run a script in a shell that has the program in its path, and return what it says."""
+    shell = shutil.which(name)
+    if shell is None:
+        pytest.skip(f"there is no {name}")
     program = tmp_path / "frostwatch"
     program.write_text(f'#!/bin/sh\ncd "{ROOT}" && exec "{sys.executable}" -m tui.main "$@"\n')
     program.chmod(0o755)
-    script = (
-        "source <(frostwatch completion bash)\n"
-        "COMP_WORDS=(frostwatch --drill 6 freeze d) COMP_CWORD=4\n"
-        "_frostwatch_completion frostwatch\n"
-        'echo "${COMPREPLY[@]}"\n'
-    )
     path = f"{tmp_path}:{os.environ['PATH']}"
     done = subprocess.run(
-        [bash, "--norc", "-c", script],
+        [shell, *options, "-c", script],
         env={**os.environ, "PATH": path, "FROSTWATCH_CONFIG": ""},
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    assert done.stdout.split() == ["db1"], done.stderr
+    return done.stdout.splitlines() or [done.stderr]
+
+
+def test_in_a_fish(tmp_path: Path) -> None:
+    script = (
+        "frostwatch completion fish | source\n"
+        "complete -C 'frostwatch --drill 6 freeze d'\n"
+        "complete -C 'frostwatch list --state fro'\n"
+    )
+    said = in_a_shell(tmp_path, "fish", ["--no-config"], script)
+    assert [line.split("\t")[0] for line in said] == ["db1", "frozen"]
+
+
+def test_in_a_bash(tmp_path: Path) -> None:
+    """Its own script, and the program as the shell calls it."""
+    script = (
+        "source <(frostwatch completion bash)\n"
+        "COMP_WORDS=(frostwatch --drill 6 freeze d) COMP_CWORD=4\n"
+        "_frostwatch_completion frostwatch\n"
+        'echo "${COMPREPLY[@]}"\n'
+    )
+    assert in_a_shell(tmp_path, "bash", ["--norc"], script) == ["db1"]
