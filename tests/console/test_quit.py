@@ -114,7 +114,7 @@ async def test_an_operation_that_ends_at_once_needs_no_waiting(still: StillClock
 
 
 async def test_help_names_every_key_and_every_state(still: StillClock) -> None:
-    async with console_session(fleet_of(["a"], still), still, size=(100, 110)) as session:
+    async with console_session(fleet_of(["a"], still), still, size=(100, 130)) as session:
         await session.press("question_mark")
         for words in (
             "Space", "Freeze the marked VMs", "Thaw the marked VMs", "Stop waiting, and thaw",

@@ -13,7 +13,7 @@ from rich.cells import cell_len
 from agentclient.model.states import OutcomeKind
 from agentclient.model.timeline import MOST_SAMPLES, Sample, Usual, with_sample
 from tui.shared import timeline
-from tui.shared.glyphs import Signs
+from tui.shared.glyphs import NO_GROUP, OUTCOME, Signs
 from tui.shared.timeline import (
     ALONE,
     BEFORE,
@@ -279,6 +279,14 @@ def test_no_sign_means_two_things(ascii_alone: bool) -> None:
     assert all(mark.meaning for mark in MARKS)
     assert {LOST, THAWED, REST} <= set(MARKS)
     assert timeline.NOTHING.sign == " "
+
+
+@pytest.mark.parametrize("ascii_alone", [False, True])
+def test_no_sign_of_an_outcome_stands_for_two(ascii_alone: bool) -> None:
+    signs = Signs(ascii=ascii_alone)
+    shown = [signs.of(look) for look in (*OUTCOME.values(), NO_GROUP)]
+    assert len(set(shown)) == len(shown)
+    assert all(cell_len(one) == 1 for one in shown)
 
 
 # -- what is kept of the writes -----------------------------------------------------------------
