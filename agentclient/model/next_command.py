@@ -13,6 +13,15 @@ from agentclient.model.vm import DRILL_SOURCE, EXPLICIT_SOURCE, Vm
 RUNGS: Final = ("connect", "thaw", "wait", "sysrq", "reset")
 
 
+def start_word(vm: Vm | None) -> str:
+    """Return what is to be done with an agent that is not there; None for a VM that isn't known.
+
+    libvirt misses an agent that comes while a backup runs. Such a one has to be restarted, which
+    starts one that does not run as well.
+    """
+    return "restart" if vm is not None and vm.is_libvirts else "start"
+
+
 def freeze_command(vm: Vm) -> str:
     """Return the command that freezes `vm` once more."""
     if vm.source == DRILL_SOURCE:

@@ -18,6 +18,7 @@ from agentclient.model.next_command import (
     freeze_command,
     ladder_command,
     rescue_command,
+    start_word,
     thaw_command,
 )
 from agentclient.model.outcome import Outcome
@@ -250,15 +251,6 @@ def with_commands(
         "start": lambda: start_word(vm),
     }
     return _PLACEHOLDER.sub(lambda place: commands[place[1]](), step)
-
-
-def start_word(vm: Vm | None) -> str:
-    """Return what is to be done with an agent that is not there; None for a VM that isn't known.
-
-    libvirt misses an agent that comes while a backup runs. Such a one has to be restarted, which
-    starts one that does not run as well.
-    """
-    return "restart" if vm is not None and vm.is_libvirts else "start"
 
 
 def _row(outcome: Outcome, case: str) -> str | None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from agentclient.model.next_command import thaw_command
-from agentclient.model.next_step import start_word
+from agentclient.model.next_command import start_word, thaw_command
 from agentclient.model.others import ChannelClient, Others
 from agentclient.model.shell_words import joined
 from agentclient.model.states import Cause, OthersState

@@ -9,8 +9,8 @@ from agentclient.freeze.verdict import refused
 from agentclient.freeze.window import WINDOWS_S
 from agentclient.holder.client import NoHolder
 from agentclient.model.durations import in_words
-from agentclient.model.next_command import freeze_command
-from agentclient.model.next_step import start_word, step_while_held
+from agentclient.model.next_command import freeze_command, start_word
+from agentclient.model.next_step import step_while_held
 from agentclient.model.outcome import Outcome
 from agentclient.model.request import FreezeRequest
 from agentclient.model.snapshot import HeldBy, MonitorView
