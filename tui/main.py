@@ -10,7 +10,7 @@ import re
 import signal
 import sys
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -128,9 +128,11 @@ def run(arguments: list[str]) -> int:
     except BadInput as problem:
         return _failed(arguments, str(problem), BAD_INPUT)
     except BrokenPipeError:
-        _forget_stdout()
-        return _complain("nobody reads our output any more", BAD_INPUT)
+        return _unwritable(arguments, "nobody reads our output any more", BAD_INPUT)
     except (FrostwatchError, OSError) as problem:
+        why = _why_unwritable(problem)
+        if why is not None:
+            return _unwritable(arguments, f"our output can't be written: {why}", FAILED)
         return _failed(arguments, str(problem), FAILED)
     except (click.Abort, KeyboardInterrupt):
         return _failed(arguments, "interrupted", FAILED)
@@ -151,10 +153,38 @@ def _said(problem: click.ClickException) -> str:
 
 def _failed(arguments: list[str], sentence: str, code: int) -> int:
     """Tell a person why nothing was done; or the monitoring system that runs us as a plugin."""
-    if "--format=nagios" in arguments or ("--format", "nagios") in pairwise(arguments):
+    if not _is_plugin(arguments):
+        return _complain(sentence, code)
+    try:
         load("tui.cli.vm_check", "tell_unknown")(sentence)
-        return UNKNOWN
-    return _complain(sentence, code)
+    except OSError:
+        return _unwritable(arguments, sentence, code)
+    return UNKNOWN
+
+
+_WRITERS: Final = (click.echo.__module__, __name__)  # whoever writes to stdout
+
+
+def _is_plugin(arguments: list[str]) -> bool:
+    """Return whether a monitoring system runs us, to which 1 and 2 are findings."""
+    return "--format=nagios" in arguments or ("--format", "nagios") in pairwise(arguments)
+
+
+def _unwritable(arguments: list[str], sentence: str, code: int) -> int:
+    """Tell on stderr that nothing can be told on stdout."""
+    _forget_stdout()
+    return _complain(sentence, UNKNOWN if _is_plugin(arguments) else code)
+
+
+def _why_unwritable(problem: Exception) -> str | None:
+    """Return why stdout can't be written, if that is where an error comes from; else None."""
+    step = problem.__traceback__
+    if not isinstance(problem, OSError) or problem.filename is not None or step is None:
+        return None
+    while step.tb_next is not None:
+        step = step.tb_next
+    written_by = step.tb_frame.f_globals.get("__name__")
+    return problem.strerror if written_by in _WRITERS else None
 
 
 def _complain(sentence: str, code: int) -> int:
@@ -204,7 +234,8 @@ def _open_standard_streams() -> None:
     for _ in missing:
         os.open(os.devnull, os.O_RDWR)
     if 1 in missing:
-        sys.exit(_complain("stdout is closed: there is nobody to tell the outcome", BAD_INPUT))
+        sentence = "stdout is closed: there is nobody to tell the outcome"
+        sys.exit(_unwritable(sys.argv[1:], sentence, BAD_INPUT))
     if sys.stdin is None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115 - lives as long as the process
     if sys.stderr is None:

@@ -194,3 +194,15 @@ def test_where_nothing_matches_that_is_said(
 ) -> None:
     assert run(["history", "--state", "broken"]) == 0
     assert capsys.readouterr().err == "frostwatch: nothing matches\n"
+
+
+def test_a_table_and_what_is_told_below_it_are_one_write(
+    journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that ``| head -1`` is no reader that has gone too early."""
+    written: list[str] = []
+    monkeypatch.setattr("tui.cli.tell.click.echo", lambda text, **_: written.append(text))
+    whole(journal, vm(tmp_path))
+    assert run(["history", "qemu:db1"]) == 0
+    (text,) = written
+    assert "2 freezes answered" in text

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -162,6 +163,46 @@ def test_a_list_that_nobody_reads_is_one_sentence() -> None:
     os.close(writing)
     assert done.returncode == 2
     assert done.stderr == "frostwatch: nobody reads our output any more\n"
+
+
+@pytest.mark.parametrize("words", [("list",), ("list", "--json"), ("doctor",), ("explain",)])
+def test_a_full_disk_for_stdout_is_one_sentence(words: tuple[str, ...]) -> None:
+    done = _on("/dev/full", *words)
+    assert done.returncode == 1
+    assert done.stderr == "frostwatch: our output can't be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("to", ["/dev/full", None, "gone"])
+def test_a_plugin_whose_line_can_not_be_written_is_unknown(to: str | None) -> None:
+    done = _on(to, "list", "--format", "nagios")
+    assert done.returncode == 3, "1 and 2 are findings of the VMs"
+    (sentence,) = done.stderr.splitlines()
+    assert sentence.startswith("frostwatch: ")
+
+
+def test_a_reader_that_leaves_after_one_line_is_no_failure() -> None:
+    for words in (("list",), ("doctor",)):
+        command = shlex.join([sys.executable, "-m", "tui.main", *_DRILL, *words])
+        done = subprocess.run(
+            ["bash", "-c", f"{command} | head -1; exit ${{PIPESTATUS[0]}}"],
+            cwd=ROOT, text=True, capture_output=True, timeout=30,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+        assert len(done.stdout.splitlines()) == 1
+
+
+_DRILL = ("--no-config", "--drill", "3")
+
+
+def _on(to: str | None, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command on a stdout: a file, closed, or a pipe whose reader has gone."""
+    command = shlex.join([sys.executable, "-m", "tui.main", *_DRILL, *words])
+    line = {None: f"{command} >&-", "gone": f"{{ sleep 0.2; {command}; }} | true"}
+    text = line.get(to, f"{command} > {to}")
+    return subprocess.run(
+        ["bash", "-c", f"{text}; exit ${{PIPESTATUS[0]}}"],
+        cwd=ROOT, text=True, stderr=subprocess.PIPE, timeout=30, check=False,
+    )  # fmt: skip
 
 
 def test_a_closed_stdout_is_refused_before_a_guest_gets_its_number() -> None:

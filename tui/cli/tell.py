@@ -7,7 +7,7 @@ line, since a program may read it. A command that is to be copied is never broke
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import click
 
@@ -39,13 +39,17 @@ def whole(text: str) -> None:
     click.echo(text)
 
 
-def rows(lines: Sequence[str]) -> None:
+def rows(lines: Sequence[str], after: Iterable[str] = ()) -> None:
     """Print a table at once, so that ``| head -1`` is no reader that has gone too early.
 
-    Whoever made the lines has decided about their width and their colours.
+    Args:
+        lines: whoever made them has decided about their width and their colours.
+        after: what is told below them; see `out`.
     """
-    if lines:
-        click.echo("\n".join(lines), color=True)
+    columns = columns_of(sys.stdout)
+    found = [*lines, *(folded(one, columns) for one in after)]
+    if found:
+        click.echo("\n".join(found), color=True)
 
 
 def confirmed(question: str) -> bool:

@@ -49,8 +49,7 @@ def list_command(folder: str, as_json: bool) -> int:
         for one in found:
             tell.whole(dumps(listed_object(one)))
     elif found:
-        tell.rows(_lines(found))
-        tell.out("\n".join(_notes(path, homes)))
+        tell.rows(_lines(found), ["\n".join(_notes(path, homes))])
     else:
         tell.note(no_copy(path))
     return 1 if any(home.problem for home in homes) else 0

@@ -279,11 +279,12 @@ def _print_table(found: _Found, *, filtered: bool) -> None:
     lines = table.fitted(
         HEADER, rows, below="NOTE", drop=("WHO", "CAUSE", "SECONDS"), cut=("VM",), apart="VM"
     )
-    tell.rows(lines)
+    after = []
     if found.figures is not None and found.figures.count:
-        tell.out(f"\n{figures_in_words(found.figures)}")
+        after.append(f"\n{figures_in_words(found.figures)}")
     if found.others is not None and found.others.count:
-        tell.out(f"\n{others_in_words(found.others)}")
+        after.append(f"\n{others_in_words(found.others)}")
+    tell.rows(lines, after)
 
 
 def _row(row: WindowRow) -> tuple[Cell, ...]:
