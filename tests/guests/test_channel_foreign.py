@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 
@@ -124,6 +125,21 @@ def test_a_thaw_waits_for_a_second_client_to_leave(calm: Guest, operator: Operat
         assert not thaw.operation.done
     outcome = thaw.thaw_outcome(10.0)
     assert (outcome.ok, outcome.thawed) == (True, 2)
+    calm.assert_thawed()
+
+
+def test_a_second_client_is_told_by_the_kernel_where_the_monitor_does_not_answer(
+    calm: Guest, operator: Operator
+) -> None:
+    with RawClient(calm.agent_socket) as somebody, socket.socket(socket.AF_UNIX) as taken:
+        somebody.sync()
+        taken.connect(str(calm.monitor_socket))  # it serves one client at a time
+        assert taken.recv(1 << 16), "its greeting"
+        outcome = operator.freeze().outcome(20.0)
+        assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.BUSY)
+        assert f"pid {os.getpid()}" in outcome.reason
+        assert [one.waiting for one in clients(calm.agent_socket)] == [False], "nobody waits"
+    assert_certified(operator.freeze().outcome())
     calm.assert_thawed()
 
 
