@@ -35,7 +35,6 @@ from agentclient.model.job import (
     JobTimes,
     LeftOut,
 )
-from agentclient.model.json_contract import SCHEMA
 from agentclient.model.next_command import clear_command
 from agentclient.model.text import printable
 from agentclient.protocol.qmp_block import Disk
@@ -227,17 +226,6 @@ class CopyJob(JobHandle, ABC):
     def next_step(self) -> str | None:
         """Return what a person has to do now that the copy is complete; None if nothing."""
         return None
-
-    def facts(self, outcome: JobOutcome) -> dict[str, object]:
-        """Return what the journal keeps with the window that the copy was taken in."""
-        return {
-            "schema": SCHEMA,
-            "job": self.kind.value,
-            "result": outcome.result.value,
-            "consistency": outcome.consistency.value,
-            "disks": [{"disk": one.disk, "target": one.target} for one in outcome.disks],
-            **({"left": list(outcome.left)} if outcome.left else {}),
-        }
 
     def choose(self, port: DiskPort, names: Sequence[str]) -> tuple[Disk, ...]:
         """Choose the disks, and tell which the copy lacks; see `choose_disks`."""

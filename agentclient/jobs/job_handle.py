@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from agentclient.jobs.context import JobContext
 from agentclient.model.job import JobKind, JobOutcome
+from agentclient.model.json_contract import SCHEMA
 from agentclient.model.vm import Vm
 from agentclient.operations.queued_work import QueuedWork
 
@@ -30,6 +31,21 @@ class JobHandle(QueuedWork[JobOutcome]):
     def vm(self) -> Vm:
         """The VM as it was when the job was asked for."""
         return self.context.vm
+
+    def facts(self, outcome: JobOutcome) -> dict[str, object]:
+        """Return what the journal keeps with the window that the copy was taken in."""
+        clear = [one.disk for one in outcome.disks if one.in_the_clear]
+        lacking = [{"disk": one.disk, "why": one.why.value} for one in outcome.left_out]
+        return {
+            "schema": SCHEMA,
+            "job": self.kind.value,
+            "result": outcome.result.value,
+            "consistency": outcome.consistency.value,
+            "disks": [{"disk": one.disk, "target": one.target} for one in outcome.disks],
+            **({"left": list(outcome.left)} if outcome.left else {}),
+            **({"left_out": lacking} if lacking else {}),
+            **({"in_the_clear": clear} if clear else {}),
+        }
 
     def cancel(self) -> None:
         """Stop it, thaw the guest, and undo what was begun; doing it again changes nothing."""

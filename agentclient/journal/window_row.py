@@ -134,6 +134,7 @@ class WindowRow:
             left = self.job.get("left")
             if isinstance(left, list) and left:
                 yield f"LEFT BEHIND: {left[0]}"
+            yield from _of_disks(self.job)
         cut = self._cut_short() if self.job is None else None
         if cut is not None:
             yield cut
@@ -172,6 +173,20 @@ def _of_job(job: Json) -> tuple[object, ...]:
     if result not in (None, "complete"):
         return job.get("job"), job.get("name"), f"({result})"
     return job.get("job"), job.get("name"), f"({worth})" if worth == "crash-consistent" else None
+
+
+def _of_disks(job: Json) -> Iterator[str]:
+    """Yield which disks a copy lacks that may be expected in it, and which are in the clear."""
+    lacking, clear = job.get("left_out"), job.get("in_the_clear")
+    named = [
+        str(one.get("disk"))
+        for one in (lacking if isinstance(lacking, list) else [])
+        if isinstance(one, dict) and one.get("why") == "removable"
+    ]
+    if named:
+        yield f"without {', '.join(named)}: a medium that can be changed"
+    if isinstance(clear, list) and clear:
+        yield f"in the clear, though encrypted in the VM: {', '.join(map(str, clear))}"
 
 
 def windows_in(found: list[Rows]) -> tuple[WindowRow, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +17,7 @@ from agentclient.jobs.job import CopyJob
 from agentclient.jobs.manager import JobManager
 from agentclient.jobs.reporter import JobReporter
 from agentclient.jobs.request import CopyRequest
-from agentclient.journal.window_row import _of_job
+from agentclient.journal.window_row import _of_disks, _of_job
 from agentclient.model.job import (
     Consistency,
     DiskCopy,
@@ -25,6 +26,8 @@ from agentclient.model.job import (
     JobOutcome,
     JobRefusal,
     JobResult,
+    LeftOut,
+    WhyLeftOut,
 )
 from agentclient.model.policy import VmPolicy
 from agentclient.model.vm import MonitorChannel
@@ -271,6 +274,25 @@ def test_no_thaw_is_told_where_nothing_was_frozen(harness: CopyHarness) -> None:
 )  # fmt: skip
 def test_the_history_says_what_a_window_was_for(job: dict[str, object], note: str) -> None:
     assert " ".join(str(one) for one in _of_job(job) if one) == note
+
+
+def test_the_certificate_says_what_the_copy_lacks_and_what_is_in_the_clear(
+    harness: CopyHarness,
+) -> None:
+    def one() -> JobOutcome:
+        outcome = Copy(harness, {}).run()
+        vault = DiskCopy("vault", "/to/vault.qcow2", "qcow2", 1, in_the_clear=True)
+        lacking = (LeftOut("sd0", WhyLeftOut.REMOVABLE), LeftOut("cd", WhyLeftOut.READ_ONLY))
+        return outcome._replace(disks=(vault,), left_out=lacking)
+
+    facts = Copy(harness, {}).facts(one())
+    assert list(_of_disks(json.loads(json.dumps(facts)))) == [
+        "without sd0: a medium that can be changed",
+        "in the clear, though encrypted in the VM: vault",
+    ]
+    odd: list[object] = [None, 5, "x", [5], [{}], [None]]
+    for value in odd:
+        list(_of_disks({"left_out": value, "in_the_clear": value}))
 
 
 # -- a bug beside its own steps ------------------------------------------------------------------
