@@ -135,6 +135,9 @@ class GroupFreeze(Generic[MemberT]):
     def start(self) -> tuple[MemberT, ...]:
         """Begin all freezes, and return them.
 
+        Whatever is raised when one can't be begun is raised here as well; those that were begun
+        before it (`members`) are thawed at once.
+
         Raises:
             FrostwatchError: the system has no thread for the barrier; nothing was begun.
         """
@@ -146,6 +149,10 @@ class GroupFreeze(Generic[MemberT]):
         try:
             for vm in self._vms:
                 begun.append(self._operations.freeze(vm, self._request, self._event))
+        except BaseException as error:
+            with self._news:  # the barrier need not wait for one that will never be frozen
+                self._failed[self._vms[len(begun)].id] = f"could not be begun: {error!r}"
+            raise
         finally:
             self.members = tuple(begun)
             self._begun.set()
@@ -282,7 +289,7 @@ class GroupFreeze(Generic[MemberT]):
         for member in self.members:
             if member.vm.id not in self._held:
                 member.cancel()
-        for vm_id in reversed(order):
+        for vm_id in reversed([one for one in order if one in by_id]):
             by_id[vm_id].end_hold()
             by_id[vm_id].wait(NEXT_THAW_S)
         for member in self.members:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+import pytest
+
 from agentclient.model.events import Event, EventKind, OnEvent
 from agentclient.model.outcome import GroupOutcome, Outcome
 from agentclient.model.request import FreezeRequest, Schedule
@@ -149,3 +151,20 @@ def test_a_listener_that_fails_keeps_nobody_frozen() -> None:
     assert outcome.together
     assert [member.outcome for member in freezes.members] == [WELL, WELL], "all are thawed"
     assert "a listener failed: RuntimeError('a bug')" in freezes.members[0].notes
+
+
+def test_one_that_cannot_be_begun_has_those_before_it_thawed_at_once() -> None:
+    freezes = FakeFreezes([WELL])  # the second raises an IndexError
+    group = GroupFreeze(freezes, VMS, FreezeRequest(), within_s=30.0, on_group=TOLD.append)
+    began = time.monotonic()
+    with pytest.raises(IndexError):
+        group.start()
+    (first,) = freezes.members
+    assert group.members == (first,)
+    outcome = group.wait(20.0)
+    assert outcome is not None, "it waits for one that was never begun"
+    assert time.monotonic() - began < 10.0
+    assert (outcome.together, outcome.failed) == (False, (VMS[1].id,))
+    assert first.outcome is WELL, "it was told to thaw"
+    assert "qemu:b could not be begun: IndexError" in outcome.reason
+    assert outcome.reason.endswith("all are thawed again")

@@ -90,9 +90,12 @@ class Freezing:
             on_event=self._event,
             on_group=self._told_by_group,
         )
-        for window, freeze in zip(windows, group.start(), strict=True):
-            window.freeze = freeze
-        self._group = group
+        try:
+            group.start()
+            self._group = group
+        finally:  # also those that were begun before one could not be: they are thawed
+            for window, freeze in zip(windows, group.members, strict=False):
+                window.freeze = freeze
 
     def wait_verified(self) -> None:
         """Wait until every guest is frozen and verified; thaw those that are not.
