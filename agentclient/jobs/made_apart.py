@@ -21,6 +21,7 @@ from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.storage_process import (
     CALL_S,
     ENDED,
+    StorageHangs,
     leave,
     read_answer,
     started,
@@ -60,6 +61,8 @@ def made_apart(
     """
     try:
         child = started(__name__, pickle.dumps((make, undo)))
+    except StorageHangs as error:
+        raise JobFailed(f"{what}: {error.strerror}") from error
     except (OSError, *NO_THREAD) as error:
         raise JobFailed(f"this host has no process left: {error}") from error
     try:

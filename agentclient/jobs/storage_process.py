@@ -60,22 +60,29 @@ def call_in_order(
         return []
     bound_s = CALL_S if bound_s is None else bound_s
     try:
-        child = started(__name__, pickle.dumps(list(calls)))
+        child = started(__name__, pickle.dumps(list(calls)), bound_s)
+    except StorageHangs as error:
+        return [error] * len(calls)
     except (OSError, *NO_THREAD) as error:
         return [OSError(0, f"this host has no process left: {error}")] * len(calls)
+    try:
+        return _answers(child, len(calls), bound_s)
+    finally:  # also if Ctrl-C ends the wait
+        _end(child)
+
+
+def _answers(child: subprocess.Popen[bytes], count: int, bound_s: float) -> list[T | OSError]:
+    """Return what each call of a process has come to."""
     assert child.stdin is not None, "it is a pipe"
     assert child.stdout is not None, "it is a pipe"
     child.stdin.close()
     found: list[T | OSError] = []
-    with child.stdout as answers:
-        while len(found) < len(calls):
-            answer = read_answer(answers.fileno(), time.monotonic() + bound_s)
-            if not answer:
-                why = StorageHangs(bound_s) if answer is None else OSError(0, ENDED)
-                found += [why] * (len(calls) - len(found))
-                break
-            found.append(pickle.loads(answer))  # noqa: S301 - of our own child
-    _end(child)
+    while len(found) < count:
+        answer = read_answer(child.stdout.fileno(), time.monotonic() + bound_s)
+        if not answer:
+            why = StorageHangs(bound_s) if answer is None else OSError(0, ENDED)
+            return found + [why] * (count - len(found))
+        found.append(pickle.loads(answer))  # noqa: S301 - of our own child
     return found
 
 
@@ -92,12 +99,21 @@ def main() -> None:
         write_answer(sys.stdout.buffer, pickle.dumps(result))
 
 
-def started(module: str, said: bytes) -> subprocess.Popen[bytes]:
+def started(
+    module: str, said: bytes, bound_s: float | None = None
+) -> subprocess.Popen[bytes]:
     """Start a process that calls the ``main`` of a module, with so many bytes to read.
 
+    Args:
+        module: the module's name.
+        said: what it reads.
+        bound_s: how long it may take to read them, in seconds; None for `CALL_S`.
+
     Raises:
+        StorageHangs: it does not read them in time: what it is to be loaded from hangs.
         OSError: it can't be started.
     """
+    bound_s = CALL_S if bound_s is None else bound_s
     program = [sys.executable, "-S", "-E", "-I", "-c", _BOOT, _PACKAGES, module]
     child = subprocess.Popen(
         program,
@@ -106,11 +122,32 @@ def started(module: str, said: bytes) -> subprocess.Popen[bytes]:
         stderr=subprocess.DEVNULL,  # whoever reads ours must not wait for it
         start_new_session=True,
     )
-    assert child.stdin is not None, "it is a pipe"
-    with suppress(BrokenPipeError):
-        child.stdin.write(said)
-        child.stdin.flush()
+    try:
+        _say(child, said, bound_s)
+    except BaseException:
+        _end(child)
+        raise
     return child
+
+
+def _say(child: subprocess.Popen[bytes], said: bytes, bound_s: float) -> None:
+    """Write what a process is to read, which may be more than a pipe holds.
+
+    Raises:
+        StorageHangs: it does not read it in time.
+    """
+    assert child.stdin is not None, "it is a pipe"
+    handle, deadline = child.stdin.fileno(), time.monotonic() + bound_s
+    poll = select.poll()
+    poll.register(handle, select.POLLOUT)
+    os.set_blocking(handle, False)
+    with suppress(BrokenPipeError):
+        while said:
+            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                raise StorageHangs(bound_s)
+            with suppress(BlockingIOError):
+                said = said[os.write(handle, said) :]
+    os.set_blocking(handle, True)
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import time
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +14,10 @@ from typing import Any
 import pytest
 
 from agentclient.jobs import storage_process
+from agentclient.jobs.control import JobControl
 from agentclient.jobs.delete_files import delete, delete_files, delete_folder, delete_unless_open
+from agentclient.jobs.errors import JobFailed
+from agentclient.jobs.made_apart import made_apart
 from agentclient.jobs.opened import inode
 from agentclient.jobs.storage_process import StorageHangs, call_in_order
 from agentclient.model.vm import Process
@@ -51,6 +56,36 @@ def test_one_that_hangs_is_left_and_nothing_behind_it_is_done(tmp_path: Path) ->
         time.sleep(0.05)
 
 
+def test_one_that_never_reads_what_it_is_to_do_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Python itself is loaded from may hang as well; a pipe holds 64 kB."""
+    monkeypatch.setattr(storage_process, "_BOOT", "import time; time.sleep(600)")
+    began = time.monotonic()
+    (hangs,) = call_in_order([partial(len, b"x" * 1_000_000)], 1.0)
+    assert isinstance(hangs, StorageHangs)
+    assert time.monotonic() - began < 60.0
+    monkeypatch.setattr(storage_process, "CALL_S", 0.5)
+    with pytest.raises(JobFailed, match=r"making a file: its storage has not answered for 0.5 s"):
+        made_apart(JobControl(), "making a file", partial(len, b"x" * 1_000_000), print)
+
+
+def test_ctrl_c_ends_its_process_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    real, children = storage_process.started, []
+
+    def started(*args: Any) -> subprocess.Popen[bytes]:
+        children.append(real(*args))
+        return children[-1]
+
+    def interrupted(*_: Any) -> bytes:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(storage_process, "started", started)
+    monkeypatch.setattr(storage_process, "read_answer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        call_in_order([partial(time.sleep, 600.0)])
+    (child,) = children
+    assert child.wait(30.0) == -signal.SIGKILL
+
+
 def test_a_process_that_dies_is_no_storage_that_hangs() -> None:
     calls: Calls = [partial(os._exit, 3), partial(os.getpid)]
     died, behind = call_in_order(calls)
@@ -62,7 +97,7 @@ def test_a_process_that_dies_is_no_storage_that_hangs() -> None:
 def test_without_a_process_nothing_is_done_and_that_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def none(_: str, __: bytes) -> object:
+    def none(*_: object) -> object:
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(storage_process, "started", none)
