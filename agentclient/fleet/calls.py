@@ -2,6 +2,7 @@
 
 A call may never return: its visit ends at the timeout all the same, but its thread counts until it
 returns. So a backend that hangs uses no more threads than its bound, and none of another backend.
+Where all threads of a lane hang, those that wait for one time out as well.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class _Call:
     """A call that was requested.
 
     Attributes:
-        until: when it times out, by the monotonic clock; infinite before it is made.
+        until: when it times out, by the monotonic clock; infinite while it waits for a thread that
+            will be free.
         over: `done` or `failed` was called.
     """
 
@@ -49,6 +51,7 @@ class Calls:
         self._came: deque[tuple[_Call, object, Exception | None]] = deque()
         self._waiting: dict[str, deque[_Call]] = {}
         self._made: dict[str, int] = {}
+        self._hung: dict[str, int] = {}  # those that were made, and are over before they returned
         self._calls: list[_Call] = []
 
     @property
@@ -76,9 +79,12 @@ class Calls:
             make: makes the call, in the thread.
             done: `deliver` calls it with the result.
             failed: `deliver` calls it with the exception, or with a `TimeoutError`.
-            timeout_s: how long the call may take, in seconds from its start.
+            timeout_s: how long the call may take, in seconds from its start; and how long it waits
+                for a thread while all of its lane hang.
         """
         call = _Call(lane, make, done, failed, timeout_s)
+        if self._hangs(lane):
+            call.until = time.monotonic() + timeout_s
         self._calls.append(call)
         self._waiting.setdefault(lane, deque()).append(call)
         self._start(lane)
@@ -88,18 +94,41 @@ class Calls:
         while self._came:
             call, result, error = self._came.popleft()
             self._made[call.lane] -= 1
+            if call.over:
+                self._returned(call.lane)
             self._start(call.lane)
             if not call.over:
                 self._end(call, result, error)
         now = time.monotonic()
         for call in [one for one in self._calls if one.until <= now]:
-            error = TimeoutError(f"its source has not answered within {call.timeout_s:g} s")
-            self._end(call, None, error)
+            self._time_out(call)
 
     def close(self) -> None:
         """Forget all calls; each thread ends when its call returns."""
         self._calls.clear()
         self._waiting.clear()
+
+    def _hangs(self, lane: str) -> bool:
+        return self._hung.get(lane, 0) >= MOST_AT_ONCE
+
+    def _time_out(self, call: _Call) -> None:
+        waiting = self._waiting.get(call.lane, deque())
+        if call in waiting:
+            waiting.remove(call)
+            text = f"its source hangs: {MOST_AT_ONCE} calls to it have not returned"
+        else:
+            text = f"its source has not answered within {call.timeout_s:g} s"
+            self._hung[call.lane] = self._hung.get(call.lane, 0) + 1
+            if self._hangs(call.lane):
+                for one in waiting:
+                    one.until = time.monotonic() + one.timeout_s
+        self._end(call, None, TimeoutError(text))
+
+    def _returned(self, lane: str) -> None:
+        """Note that one has returned that had timed out: its thread is free for the next."""
+        self._hung[lane] -= 1
+        for one in self._waiting.get(lane, ()):
+            one.until = float("inf")
 
     def _start(self, lane: str) -> None:
         waiting = self._waiting.get(lane, ())

@@ -99,9 +99,7 @@ def main() -> None:
         write_answer(sys.stdout.buffer, pickle.dumps(result))
 
 
-def started(
-    module: str, said: bytes, bound_s: float | None = None
-) -> subprocess.Popen[bytes]:
+def started(module: str, said: bytes, bound_s: float | None = None) -> subprocess.Popen[bytes]:
     """Start a process that calls the ``main`` of a module, with so many bytes to read.
 
     Args:
