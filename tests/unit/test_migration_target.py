@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -93,6 +97,28 @@ def test_the_search_leaves_the_list_that_is_shown_alone(
     assert found.process == Process(12, 1000)
     assert backend.notes() == ()
     assert backend.successor(left.access(), UUID) == found, "looked for anew each time"
+
+
+def test_proxmoxs_configuration_that_hangs_keeps_one_thread_however_often_it_is_searched(
+    left: FrozenVm, tmp_path: Path
+) -> None:
+    proc, folder = FakeProc(tmp_path / "proc"), tmp_path / "pve" / "qemu-server"
+    proc.add(12, ["kvm", "-id", "101", "-name", "db", "-uuid", UUID])
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "101.conf")  # whoever opens it waits
+    backend = QemuBackend(proc.path, tmp_path / "pve")
+    try:
+        (listed,) = backend.list_vms()
+        assert listed.freeze_disabled is not None
+        assert "a read hangs" in listed.freeze_disabled
+        for _ in range(3):
+            assert backend.successor(left.access(), UUID) is None
+        assert len([one for one in threading.enumerate() if one.name == "proxmox"]) == 1
+    finally:
+        while [one for one in threading.enumerate() if one.name == "proxmox"]:
+            with suppress(OSError):  # nobody reads it any more
+                os.close(os.open(folder / "101.conf", os.O_WRONLY | os.O_NONBLOCK))
+            time.sleep(0.01)
 
 
 @pytest.mark.parametrize(("state", "found"), [(RunState.RUNNING, []), (RunState.MIGRATED, [1])])

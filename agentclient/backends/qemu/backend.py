@@ -96,15 +96,21 @@ class QemuBackend:
     Args:
         proc: the proc file system.
         pve: the folder of Proxmox's configuration.
+        configs: reads that; None for a reader of its own.
     """
 
     name = SOURCE
     patience_s = LOCAL_S
 
-    def __init__(self, proc: Path = Path("/proc"), pve: Path = Path("/etc/pve")) -> None:
+    def __init__(
+        self,
+        proc: Path = Path("/proc"),
+        pve: Path = Path("/etc/pve"),
+        configs: ProxmoxConfigs | None = None,
+    ) -> None:
         self._proc = proc
         self._pve = pve
-        self._configs = ProxmoxConfigs(pve)
+        self._configs = configs or ProxmoxConfigs(pve)
         self._lock = threading.Lock()
         self._ids: dict[Process, VmId] = {}
         self._known: list[QemuProcess] = []
@@ -124,7 +130,7 @@ class QemuBackend:
         if of.vm.id.host and of.observe().run_state is not RunState.MIGRATED:
             return None
         try:  # by a new list, so that this does not wait for a running one that hangs
-            vms = QemuBackend(self._proc, self._pve).list_vms()
+            vms = QemuBackend(self._proc, self._pve, self._configs).list_vms()
         except FrostwatchError:
             return None  # the processes of this host can't be listed
         return target_among(vms, of, uuid, self._proc)

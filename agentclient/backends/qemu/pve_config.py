@@ -40,7 +40,9 @@ class ProxmoxConfig(NamedTuple):
 
 
 class ProxmoxConfigs:
-    """Reads the configurations of a host's VMs within a bound.
+    """Reads the configurations of a host's VMs within a bound, for any number of threads.
+
+    While a read hangs, no other is begun: its thread can't be ended.
 
     Args:
         pve: the folder of Proxmox's configuration (``/etc/pve``).
@@ -51,6 +53,7 @@ class ProxmoxConfigs:
         self._folder = pve / "qemu-server"
         self._pve = pve
         self._read_s = read_s
+        self._lock = threading.Lock()  # held for as long as a read is waited for
         self._reading: threading.Thread | None = None
         self._known: dict[int, ProxmoxConfig] = {}
         self._is_known = False
@@ -70,6 +73,10 @@ class ProxmoxConfigs:
         """
         if not vmids:
             return {}
+        with self._lock:
+            return self._read_within(vmids)
+
+    def _read_within(self, vmids: Mapping[int, bool]) -> Mapping[int, ProxmoxConfig]:
         why = _HANGS
         if self._reading is None or not self._reading.is_alive():
             try:
