@@ -68,7 +68,7 @@ def call_in_order(
     try:
         return _answers(child, len(calls), bound_s)
     finally:  # also if Ctrl-C ends the wait
-        _end(child)
+        end(child)
 
 
 def _answers(child: subprocess.Popen[bytes], count: int, bound_s: float) -> list[T | OSError]:
@@ -123,7 +123,7 @@ def started(module: str, said: bytes, bound_s: float | None = None) -> subproces
     try:
         _say(child, said, bound_s)
     except BaseException:
-        _end(child)
+        end(child)
         raise
     return child
 
@@ -148,7 +148,7 @@ def _say(child: subprocess.Popen[bytes], said: bytes, bound_s: float) -> None:
     os.set_blocking(handle, True)
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
+def end(child: subprocess.Popen[bytes]) -> None:
     """End a process, which may be past that; nobody waits for it."""
     child.kill()
     leave(child)

@@ -16,6 +16,7 @@ from agentclient.access.disk_calls import BACKUP, FOLD, DiskWork
 from agentclient.access.host.process import process_of
 from agentclient.jobs import called_port, follow
 from agentclient.jobs.archive import read_backup
+from agentclient.jobs.called import files as files_module
 from agentclient.jobs.called.backup import CalledBackup
 from agentclient.jobs.called.clearing import clear_called
 from agentclient.jobs.called.deletion import CalledDeletion
@@ -456,6 +457,33 @@ def test_a_folder_that_the_qemus_user_may_not_enter_is_refused(tmp_path: Path) -
         nobody.kill()
         nobody.wait()
     CalledFiles(JobControl(), None).check_folder(closed)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can try what others may do")
+def test_a_look_at_a_folder_that_not_even_kill_ends_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck = tmp_path / "test"
+    stuck.write_text("#!/bin/sh\nexec sleep 20\n")
+    stuck.chmod(0o755)
+    for folder in (tmp_path, *tmp_path.parents):
+        if folder.stat().st_mode & 0o055 == 0:
+            folder.chmod(0o755)  # nobody else may start it otherwise
+    nobody = subprocess.Popen(["sleep", "600"], user=65534, group=65534, extra_groups=[])
+    kill = subprocess.Popen.kill
+    ended: list[subprocess.Popen[bytes]] = []
+    monkeypatch.setattr(files_module, "_TEST", str(stuck))
+    monkeypatch.setattr(files_module, "_LOOK_S", 0.2)
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda child: ended.append(child))
+    began = time.monotonic()
+    try:
+        CalledFiles(JobControl(), process_of(nobody.pid)).check_folder(Path("/"))
+        assert time.monotonic() - began < 10.0
+        assert len(ended) == 1
+    finally:
+        for child in (nobody, *ended):
+            kill(child)
+            child.wait()
 
 
 def test_nothing_that_exists_is_overwritten(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from agentclient.jobs.made_apart import made_apart
 from agentclient.jobs.new_file import new_file
 from agentclient.jobs.opened import opened_by
 from agentclient.jobs.patience import patiently
+from agentclient.jobs.storage_process import end
 from agentclient.jobs.targets import SYNCED_WITHIN_S, Target, sync_all
 from agentclient.model.job import JobRefusal
 from agentclient.model.text import printable
@@ -31,6 +32,7 @@ FORMAT: Final = "qcow2"
 CLOSED_WITHIN_S: Final = 60.0
 _CLOSED_EVERY_S: Final = 0.1
 _LOOK_S: Final = 5.0
+_TEST: Final = "/usr/bin/test"
 
 
 class CalledFiles:
@@ -155,15 +157,23 @@ def _why_out_of_reach(folder: Path, process: Process | None) -> str | None:
         groups = [int(one) for one in known["Groups"].split()]
         if user == 0:
             return None
-        done = subprocess.run(
-            ["/usr/bin/test", "-x", str(folder)],
+        trying = subprocess.Popen(
+            [_TEST, "-x", str(folder)],
             user=user,
             group=group,
             extra_groups=groups,
             stdin=subprocess.DEVNULL,
-            timeout=_LOOK_S,
-            check=False,
         )
     except (OSError, ValueError, LookupError, subprocess.SubprocessError):
         return None
-    return f"its user (uid {user}) may not enter it" if done.returncode == 1 else None
+    return f"its user (uid {user}) may not enter it" if _ended(trying) == 1 else None
+
+
+def _ended(child: subprocess.Popen[bytes]) -> int | None:
+    """Return how a process has ended; None if its storage hangs, where not even KILL ends it."""
+    try:
+        return child.wait(_LOOK_S)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        end(child)
