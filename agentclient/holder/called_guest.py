@@ -62,16 +62,25 @@ class CalledGuest(ArmedGuest):
         self._session: CallSession | None = None
         self._broken = False
         self._import: _Import | None = None
-        self._begin_import()
         services.selector.register(console, selectors.EVENT_READ, self._hear_console)
+        try:
+            self._begin_import()
+        except BaseException:  # whoever called closes its socket, which may not be registered then
+            services.selector.unregister(console)
+            raise
 
     # -- it is reached --------------------------------------------------------------------
 
     def _begin_import(self) -> None:
         """Begin to import what the recipe names."""
-        self._import = _Import(self.body)
-        self._services.selector.register(self._import.wakeup, selectors.EVENT_READ, self._imported)
-        self._import.start()
+        begun = _Import(self.body)
+        try:
+            self._services.selector.register(begun.wakeup, selectors.EVENT_READ, self._imported)
+        except BaseException:
+            begun.wakeup.close()
+            raise
+        self._import = begun
+        begun.start()
 
     def _imported(self, _events: int) -> None:
         """Take what the recipe's function has returned, and prove that the agent answers it."""

@@ -45,7 +45,6 @@ class StreamGuest(ArmedGuest):
     ) -> None:
         super().__init__(body, services)
         self._guest = guest
-        self._relay = Relay(services.selector, guest, console, self._side_ended)
         # Bytes sent to the guest before the freeze; -1: the freeze went over another connection.
         self._sent_before: int | None = -1 if body.get("sent") is True else None
         self._heard_before = 0
@@ -59,6 +58,8 @@ class StreamGuest(ArmedGuest):
         self._monitor = self._make_monitor()
         self._look_at = 0.0
         self._taken_at = float("inf")
+        # Last: whoever called closes the sockets if this fails, and none may be registered then.
+        self._relay = Relay(services.selector, guest, console, self._side_ended)
 
     @property
     def wakes_at(self) -> float:
