@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from agentclient.model.durations import parse_duration
 from agentclient.model.errors import BadInput
@@ -12,6 +12,7 @@ from agentclient.model.text import printable
 FURTHEST = timedelta(days=366)
 
 _LONG = re.compile(r"(?=[0-9])(?:([0-9]{1,5})w)?(?:([0-9]{1,5})d)?(.*)", re.ASCII)
+_EIGHT_DIGITS = re.compile(r"[0-9]{8}", re.ASCII)
 _HOUR = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?", re.ASCII)
 
 
@@ -45,9 +46,11 @@ def parse_past(text: str, now: datetime) -> datetime:
         now: the present, with a time zone.
 
     Raises:
-        BadInput: it is no such moment, or is yet to come.
+        BadInput: it is no such moment, is yet to come, or may be a date as well as seconds.
     """
     plain = text.strip()
+    if (day := _compact_date(plain)) is not None:
+        raise BadInput(f"{plain} may be a date, or so many seconds: write {day} or {plain}s")
     hour = _HOUR.fullmatch(plain)
     moment = _last(now, hour) if hour is not None else _ago(plain, now) or _any_date(plain)
     if moment is None:
@@ -60,6 +63,16 @@ def parse_past(text: str, now: datetime) -> datetime:
             f"{printable(text, 60)} is yet to come: it is {now.isoformat('T', 'seconds')}"
         )
     return moment
+
+
+def _compact_date(text: str) -> str | None:
+    """Return the date that eight digits may mean; None if they are none."""
+    if _EIGHT_DIGITS.fullmatch(text) is None:
+        return None
+    try:
+        return date(int(text[:4]), int(text[4:6]), int(text[6:])).isoformat()
+    except ValueError:
+        return None
 
 
 def _ago(text: str, now: datetime) -> datetime | None:

@@ -109,3 +109,14 @@ def test_past_moments_that_people_name(text: str, moment: str) -> None:
 def test_what_is_no_past_moment(text: str) -> None:
     with pytest.raises(BadInput):
         parse_past(text, NOW)
+
+
+def test_eight_digits_that_are_a_date_are_not_taken_for_seconds() -> None:
+    """They would mean 234 days ago."""
+    why = "^20260301 may be a date, or so many seconds: write 2026-03-01 or 20260301s$"
+    with pytest.raises(BadInput, match=why):
+        parse_past(" 20260301 ", NOW)
+    assert parse_past("20260301s", NOW) == NOW - timedelta(seconds=20260301)
+    assert parse_past("20261301", NOW) == NOW - timedelta(seconds=20261301), "it is no date"
+    with pytest.raises(BadInput, match="is no time: write 02:30, or 2026"):
+        parse_moment("20260302", NOW)
