@@ -8,7 +8,7 @@ The operator's freeze does not use it: a freeze may take an hour, in which the m
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, TypeVar
 
@@ -39,7 +39,6 @@ from agentclient.protocol.qga_commands import (
     FREEZE,
     FREEZE_LIST,
     INFO,
-    OS_INFO,
     STATUS,
     SYNC,
     THAW,
@@ -50,7 +49,6 @@ from agentclient.protocol.qga_replies import (
     FileSystemList,
     agent_info,
     file_systems,
-    file_systems_counted,
     freeze_state,
 )
 
@@ -171,13 +169,6 @@ class GuestAgent:
         limit_s = timeout_of(STATUS)
         return self._freeze_state(self._ask_in_step(ask_status(self._session), STATUS, limit_s))
 
-    def ping(self) -> None:
-        """Ask ``guest-ping``, which leaves a line in the guest's log (protocol §1.11).
-
-        Raises the same as `request`.
-        """
-        self.request("guest-ping")
-
     def info(self) -> AgentInfo:
         """Ask ``guest-info``.
 
@@ -199,60 +190,6 @@ class GuestAgent:
         if found is None:
             raise self._wrong(FILE_SYSTEMS, value)
         return found
-
-    def osinfo(self) -> Mapping[str, str]:
-        """Return what ``guest-get-osinfo`` tells, as text that is safe to show.
-
-        Raises the same as `request`.
-        """
-        value = self.request(OS_INFO)
-        if not isinstance(value, dict):
-            raise self._wrong(OS_INFO, value)
-        return {printable(key, 60): printable(text, 200) for key, text in value.items()}
-
-    def fsfreeze_status(self) -> FreezeState:
-        """Ask ``guest-fsfreeze-status``: the agent's flag, not the kernel's state (protocol §3.3).
-
-        Raises the same as `request`.
-        """
-        return self._freeze_state(self.request(STATUS))
-
-    def fsfreeze_freeze(self, timeout_s: float | None = None) -> int:
-        """Freeze all file systems; return how many. The caller has to thaw them.
-
-        This is the bare command; the operator's freeze is in `agentclient.operations.freeze`.
-
-        Raises the same as `request`.
-        """
-        return self._count(FREEZE, None, timeout_s)
-
-    def fsfreeze_freeze_list(
-        self, mountpoints: Sequence[str], timeout_s: float | None = None
-    ) -> int:
-        """Freeze the named mount points; return how many file systems were frozen.
-
-        The agent ignores unknown ones silently (protocol §3.10).
-
-        Raises the same as `request`.
-        """
-        arguments = {"mountpoints": list(mountpoints)}
-        return self._count(FREEZE_LIST, arguments, timeout_s)
-
-    def fsfreeze_thaw(self, timeout_s: float | None = None) -> int:
-        """Thaw all file systems; return how many were thawed.
-
-        Raises the same as `request`.
-        """
-        return self._count(THAW, None, timeout_s)
-
-    def _count(
-        self, command: str, arguments: Mapping[str, object] | None, timeout_s: float | None
-    ) -> int:
-        value = self.request(command, arguments, timeout_s)
-        number = file_systems_counted(value)
-        if number is None:
-            raise self._wrong(command, value)
-        return number
 
     def _freeze_state(self, value: object) -> FreezeState:
         state = freeze_state(value)

@@ -31,7 +31,11 @@ from agentclient.model.states import Cause, FreezeState
 from tests.unit.fakes import ENDED, GREETING, Clock, Error, FakeAgent, FakeChannel, Raw, line
 
 STATUS, FREEZE, THAW = "guest-fsfreeze-status", "guest-fsfreeze-freeze", "guest-fsfreeze-thaw"
-SYNC = "guest-sync-delimited"
+FREEZE_LIST, OS_INFO, SYNC = (
+    "guest-fsfreeze-freeze-list",
+    "guest-get-osinfo",
+    "guest-sync-delimited",
+)
 
 
 class Guest:
@@ -85,14 +89,14 @@ def test_timeouts_by_command(command: str, seconds: float) -> None:
 
 
 CALLS: list[tuple[str, Callable[[GuestAgent], object]]] = [
-    (FREEZE, lambda agent: agent.fsfreeze_freeze()),
-    ("guest-fsfreeze-freeze-list", lambda agent: agent.fsfreeze_freeze_list(["/"])),
-    (THAW, lambda agent: agent.fsfreeze_thaw()),
-    (STATUS, lambda agent: agent.fsfreeze_status()),
+    (FREEZE, lambda agent: agent.request(FREEZE)),
+    (FREEZE_LIST, lambda agent: agent.request(FREEZE_LIST, {"mountpoints": ["/"]})),
+    (THAW, lambda agent: agent.request(THAW)),
+    (STATUS, lambda agent: agent.probe_status()),
     ("guest-get-fsinfo", lambda agent: agent.fsinfo()),
-    ("guest-get-osinfo", lambda agent: agent.osinfo()),
+    ("guest-get-osinfo", lambda agent: agent.request(OS_INFO)),
     ("guest-info", lambda agent: agent.info()),
-    ("guest-ping", lambda agent: agent.ping()),
+    ("guest-ping", lambda agent: agent.request("guest-ping")),
 ]
 
 
@@ -117,9 +121,9 @@ def test_a_silent_agent_is_waited_for_as_the_table_says(
 def test_a_timeout_can_be_chosen(clock: Clock) -> None:
     guest = Guest(clock, guest_fsfreeze_freeze=Raw(line({"return": 2}), delay_s=30.0))
     with pytest.raises(AgentTimeout):
-        guest.agent.fsfreeze_freeze(timeout_s=29.0)
+        guest.agent.request(FREEZE, timeout_s=29.0)
     guest = Guest(clock, guest_fsfreeze_freeze=Raw(line({"return": 2}), delay_s=30.0))
-    assert guest.agent.fsfreeze_freeze(timeout_s=31.0) == 2
+    assert guest.agent.request(FREEZE, timeout_s=31.0) == 2
 
 
 def test_an_agent_that_talks_without_end_does_not_keep_us(clock: Clock) -> None:
@@ -129,7 +133,7 @@ def test_an_agent_that_talks_without_end_does_not_keep_us(clock: Clock) -> None:
     guest.channel.arrive((0.5, line({"return": 1, "id": number})) for number in range(100))
     started = clock.now
     with pytest.raises(AgentTimeout):
-        guest.agent.ping()
+        guest.agent.request("guest-ping")
     assert clock.now - started <= 5.5
 
 
@@ -138,8 +142,8 @@ def test_an_agent_that_talks_without_end_does_not_keep_us(clock: Clock) -> None:
 
 def test_the_first_request_synchronises_before_it_is_written(clock: Clock) -> None:
     guest = Guest(clock, guest_ping={})
-    guest.agent.ping()
-    guest.agent.ping()
+    guest.agent.request("guest-ping")
+    guest.agent.request("guest-ping")
     assert guest.commands == [SYNC, "guest-ping", "guest-ping"]
     assert guest.channel.written.startswith(b"\xff")
 
@@ -149,7 +153,7 @@ def test_without_an_answer_to_the_sync_nothing_else_is_written(clock: Clock) -> 
     guest.fake.silent = True
     started = clock.now
     with pytest.raises(AgentTimeout) as caught:
-        guest.agent.fsfreeze_freeze()
+        guest.agent.request(FREEZE)
     assert clock.now - started == SYNC_TIMEOUT_S
     assert caught.value.command == SYNC
     assert guest.commands == [SYNC, "guest-sync"]
@@ -159,7 +163,7 @@ def test_an_agent_that_refuses_the_sync_is_sent_the_plain_one_at_once(clock: Clo
     guest = Guest(clock, guest_sync_delimited=Error("disabled", "CommandNotFound"), guest_ping={})
     guest.fake.answers["guest-sync"] = lambda given: given["id"]
     began = clock.now
-    guest.agent.ping()
+    guest.agent.request("guest-ping")
     assert clock.now - began < 1.0
     assert guest.commands == [SYNC, "guest-sync", "guest-ping"]
 
@@ -167,7 +171,7 @@ def test_an_agent_that_refuses_the_sync_is_sent_the_plain_one_at_once(clock: Clo
 def test_an_agent_that_takes_no_sync_at_all_has_answered(clock: Clock) -> None:
     guest = Guest(clock, guest_sync_delimited=Error("no"), guest_sync=Error("nor that"))
     with pytest.raises(CommandFailed, match="nor that"):
-        guest.agent.ping()
+        guest.agent.request("guest-ping")
     assert guest.commands == [SYNC, "guest-sync"]
 
 
@@ -180,16 +184,16 @@ def test_a_sync_that_is_answered_late_counts_after_all_errors(clock: Clock) -> N
     guest.agent.sync()
     assert 1.0 <= clock.now - began < SYNC_TIMEOUT_S
     assert guest.commands == [SYNC, "guest-sync"]
-    assert guest.agent.fsfreeze_status() is FreezeState.THAWED
+    assert guest.agent.request(STATUS) == "thawed"
 
 
 def test_an_agent_that_takes_one_kind_of_sync_is_sent_no_second_one_later(clock: Clock) -> None:
     guest = Guest(clock, guest_sync_delimited=Error("disabled"), guest_ping=Raw())
     guest.fake.answers["guest-sync"] = lambda given: given["id"]
     with pytest.raises(AgentTimeout):
-        guest.agent.ping()
+        guest.agent.request("guest-ping")
     guest.answers["guest-ping"] = {}
-    guest.agent.ping()
+    guest.agent.request("guest-ping")
     assert guest.commands == [SYNC, "guest-sync", "guest-ping", "guest-sync", "guest-ping"]
 
 
@@ -210,7 +214,7 @@ def test_what_was_left_in_the_channel_is_skipped(clock: Clock) -> None:
         [line({"return": 7}), b'half a line{"', b'\xff{"return": 99}\n', b"junk\n"]
     )
     guest.agent.sync()
-    assert guest.agent.fsfreeze_status() is FreezeState.THAWED
+    assert guest.agent.request(STATUS) == "thawed"
 
 
 @pytest.mark.parametrize("probed", [True, False])
@@ -222,10 +226,10 @@ def test_after_a_timeout_the_channel_is_synchronised_before_anything_else(
     if probed:
         guest.agent.probe_status()
     with pytest.raises(AgentTimeout):
-        guest.agent.osinfo()
+        guest.agent.request(OS_INFO)
     # The late answer comes with the next one's sync, and is nobody's.
     guest.channel.arrive([line({"return": {"name": "late"}})])
-    assert guest.agent.fsfreeze_status() is FreezeState.THAWED
+    assert guest.agent.request(STATUS) == "thawed"
     assert guest.commands[-3:] == ["guest-get-osinfo", SYNC, STATUS]
 
 
@@ -234,7 +238,7 @@ def test_a_probe_that_timed_out_is_followed_by_a_sync(clock: Clock) -> None:
     guest.agent.sync()
     with pytest.raises(AgentTimeout):
         guest.agent.probe_status()
-    guest.agent.ping()
+    guest.agent.request("guest-ping")
     assert guest.commands == [SYNC, STATUS, SYNC, "guest-ping"]
 
 
@@ -245,15 +249,15 @@ def test_a_sync_that_timed_out_is_followed_by_another(clock: Clock) -> None:
     with pytest.raises(AgentTimeout):
         guest.agent.sync()
     guest.fake.silent = False
-    guest.agent.ping()
+    guest.agent.request("guest-ping")
     assert guest.commands == [SYNC, SYNC, SYNC, SYNC, "guest-ping"]
 
 
 def test_an_error_needs_no_new_sync(clock: Clock) -> None:
     guest = Guest(clock, guest_fsfreeze_freeze=Error("hook"), guest_ping={})
     with pytest.raises(CommandFailed):
-        guest.agent.fsfreeze_freeze()
-    guest.agent.ping()
+        guest.agent.request(FREEZE)
+    guest.agent.request("guest-ping")
     assert guest.commands == [SYNC, FREEZE, "guest-ping"]
 
 
@@ -265,7 +269,7 @@ def test_the_probe_teaches_that_ids_are_taken(clock: Clock) -> None:
     guest.agent.sync()
     assert guest.agent.probe_status() is FreezeState.FROZEN
     assert guest.agent.probe_status() is FreezeState.FROZEN
-    guest.agent.ping()
+    guest.agent.request("guest-ping")
     assert guest.commands == [SYNC, STATUS, STATUS, "guest-ping"]
     assert all("id" in sent for sent in guest.channel.lines[1:])
 
@@ -276,7 +280,7 @@ def test_an_agent_that_refuses_ids_is_asked_again_without(clock: Clock) -> None:
     guest.agent.sync()
     assert guest.agent.probe_status() is FreezeState.FROZEN
     assert guest.session.wire.tags is False
-    guest.agent.ping()
+    guest.agent.request("guest-ping")
     assert guest.commands == [SYNC, STATUS, STATUS, "guest-ping"]
     assert ["id" in sent for sent in guest.channel.lines[1:]] == [True, False, False]
 
@@ -297,7 +301,7 @@ def test_a_missing_command_is_no_refusal_of_ids(clock: Clock) -> None:
 def test_an_agents_error_has_its_class_and_its_words_made_safe(clock: Clock) -> None:
     guest = Guest(clock, guest_fsfreeze_thaw=Error("hook \x1b[2J failed", "GenericError"))
     with pytest.raises(CommandFailed) as caught:
-        guest.agent.fsfreeze_thaw()
+        guest.agent.request(THAW)
     assert (caught.value.error_class, caught.value.desc) == ("GenericError", "hook \\x1b[2J failed")
     assert not isinstance(caught.value, AgentTimeout)
 
@@ -314,9 +318,9 @@ def test_a_later_answer_means_that_the_command_is_lost(clock: Clock) -> None:
 
     guest.answers[FREEZE] = restarted
     with pytest.raises(CommandLost) as caught:
-        guest.agent.fsfreeze_freeze()
+        guest.agent.request(FREEZE)
     assert caught.value.cause is Cause.UNKNOWN
-    assert guest.agent.fsfreeze_status() is FreezeState.THAWED
+    assert guest.agent.request(STATUS) == "thawed"
     assert guest.commands[-2:] == [SYNC, STATUS]
 
 
@@ -326,7 +330,7 @@ def test_a_stream_that_ends_is_a_broken_channel(clock: Clock) -> None:
     guest.channel.arrive([(1.5, ENDED)])
     guest.answers["guest-ping"] = Raw()
     with pytest.raises(ChannelBroken) as caught:
-        guest.agent.ping()
+        guest.agent.request("guest-ping")
     assert caught.value.seconds == 1.5
     assert not isinstance(caught.value, AgentTimeout)
 
@@ -338,7 +342,7 @@ def test_a_stream_that_does_not_take_our_bytes_is_a_timeout(clock: Clock) -> Non
         guest.agent.sync()
     guest.channel.send_error = StreamEnded("broken pipe")
     with pytest.raises(ChannelBroken, match="broken pipe"):
-        guest.agent.ping()
+        guest.agent.request("guest-ping")
 
 
 def test_a_cancellation_ends_the_wait(clock: Clock) -> None:
@@ -347,7 +351,7 @@ def test_a_cancellation_ends_the_wait(clock: Clock) -> None:
     started = clock.now
     guest.cancellation.set()
     with pytest.raises(Cancelled):
-        guest.agent.fsfreeze_freeze()
+        guest.agent.request(FREEZE)
     assert clock.now == started
 
 
@@ -356,8 +360,8 @@ def test_what_is_no_protocol_is_a_violation_once_in_step(clock: Clock, junk: byt
     guest = Guest(clock, guest_ping=Raw(junk), guest_get_osinfo={})
     guest.agent.sync()
     with pytest.raises(ProtocolViolation):
-        guest.agent.ping()
-    assert guest.agent.osinfo() == {}
+        guest.agent.request("guest-ping")
+    assert guest.agent.request(OS_INFO) == {}
     assert guest.commands == [SYNC, "guest-ping", SYNC, "guest-get-osinfo"]
 
 
@@ -367,7 +371,7 @@ def test_leftovers_of_others_are_no_violation(clock: Clock) -> None:
     guest.agent.sync()
     guest.agent.probe_status()
     with pytest.raises(AgentTimeout):
-        guest.agent.ping()
+        guest.agent.request("guest-ping")
 
 
 def test_errors_say_what_to_do_next() -> None:

@@ -11,6 +11,7 @@ from agentclient.access import agent as agent_module
 from agentclient.access import exchange as exchange_module
 from agentclient.model.errors import ProtocolViolation
 from agentclient.model.outcome import FileSystem
+from agentclient.protocol.qga_details import system
 from agentclient.protocol.qga_replies import Disk, disks, file_systems_counted
 from tests.unit.fakes import Clock
 from tests.unit.test_agent import CALLS, Guest
@@ -35,24 +36,16 @@ def test_an_answer_of_the_wrong_type_is_a_violation_or_harmless(clock: Clock, va
             call(guest.agent)
 
 
-@pytest.mark.parametrize("value", [None, True, 2.0, "2", [2], {}])
-def test_a_count_is_an_integer(clock: Clock, value: Any) -> None:
-    guest = Guest(clock, guest_fsfreeze_freeze=value, guest_fsfreeze_thaw=value)
-    with pytest.raises(ProtocolViolation):
-        guest.agent.fsfreeze_freeze()
-    with pytest.raises(ProtocolViolation):
-        guest.agent.fsfreeze_thaw()
-
-
 @pytest.mark.parametrize("value", [None, "FROZEN", "freezing", "", 1, ["frozen"], {"frozen": 1}])
 def test_a_status_is_frozen_or_thawed(clock: Clock, value: Any) -> None:
     with pytest.raises(ProtocolViolation):
-        Guest(clock, guest_fsfreeze_status=value).agent.fsfreeze_status()
+        Guest(clock, guest_fsfreeze_status=value).agent.probe_status()
 
 
-def test_freezing_a_list_names_the_mount_points(clock: Clock) -> None:
+def test_a_command_is_sent_with_its_arguments(clock: Clock) -> None:
     guest = Guest(clock, guest_fsfreeze_freeze_list=1)
-    assert guest.agent.fsfreeze_freeze_list(("/", "/data")) == 1
+    arguments = {"mountpoints": ["/", "/data"]}
+    assert guest.agent.request("guest-fsfreeze-freeze-list", arguments) == 1
     assert guest.channel.lines[-1]["arguments"] == {"mountpoints": ["/", "/data"]}
 
 
@@ -134,17 +127,10 @@ def test_info_is_read_as_far_as_it_can_be(clock: Clock) -> None:
     assert (empty.version, empty.known) == ("unknown", frozenset())
 
 
-def test_osinfo_is_safe_to_show(clock: Clock) -> None:
+def test_what_a_system_tells_of_itself_is_safe_to_show_and_bounded() -> None:
     answer = {"name": "Debian\x1b", "x\u202e": 5, "n": None}
-    assert Guest(clock, guest_get_osinfo=answer).agent.osinfo() == {
-        "name": "Debian\\x1b",
-        "x\\u202e": "5",
-        "n": "None",
-    }
-
-
-def test_osinfo_is_bounded(clock: Clock) -> None:
-    ((key, value),) = Guest(clock, guest_get_osinfo={"k" * 99: "v" * 999}).agent.osinfo().items()
+    assert system(answer) == {"name": "Debian\\x1b", "x\\u202e": "5", "n": "None"}
+    ((key, value),) = (system({"k" * 99: "v" * 999}) or {}).items()
     assert (len(key), len(value)) == (60, 200)
 
 
