@@ -50,12 +50,38 @@ CD_DRIVE: Final = {
 
 def query_block(disk: DrillDisk) -> dict[str, Any]:
     """Return a disk's entry in the reply to ``query-block``."""
-    allocated = disk.size * 3 // 4
+    return {
+        "device": disk.device,
+        "qdev": disk.qdev,
+        "type": "unknown",
+        "locked": False,
+        "removable": False,
+        "io-status": "ok",
+        "inserted": _inserted(disk),
+    }
+
+
+def _inserted(disk: DrillDisk) -> dict[str, Any]:
+    return {
+        "node-name": disk.node,
+        "drv": disk.format,
+        "file": disk.file,
+        "ro": False,
+        "backing_file_depth": len(disk.behind),
+        "image": _image(disk),
+        "dirty-bitmaps": [_bitmap(*one) for one in disk.bitmaps.items()],
+        "cache": {"direct": False, "no-flush": False, "writeback": True},
+        "detect_zeroes": "off",
+    }
+
+
+def _image(disk: DrillDisk) -> dict[str, Any]:
+    """Return a disk's image, with those behind it."""
     image: dict[str, Any] = {
         "filename": disk.file,
         "format": disk.format,
         "virtual-size": disk.size,
-        "actual-size": allocated,
+        "actual-size": disk.size * 3 // 4,
         "snapshots": [
             {"id": str(number), "name": name, "vm-state-size": 0, "date-sec": 0}
             for number, name in enumerate(disk.snapshots, 1)
@@ -65,34 +91,15 @@ def query_block(disk: DrillDisk) -> dict[str, Any]:
     for file, kind in disk.behind:
         above["backing-image"] = {"filename": file, "format": kind, "virtual-size": disk.size}
         above = above["backing-image"]
-    bitmaps = [
-        {
-            "name": name,
-            "persistent": persistent,
-            "recording": True,
-            "busy": False,
-            "granularity": 65536,
-            "count": 0,
-        }
-        for name, persistent in disk.bitmaps.items()
-    ]
-    inserted = {
-        "node-name": disk.node,
-        "drv": disk.format,
-        "file": disk.file,
-        "ro": False,
-        "backing_file_depth": len(disk.behind),
-        "image": image,
-        "dirty-bitmaps": bitmaps,
-        "cache": {"direct": False, "no-flush": False, "writeback": True},
-        "detect_zeroes": "off",
-    }
+    return image
+
+
+def _bitmap(name: str, persistent: bool) -> dict[str, Any]:
     return {
-        "device": disk.device,
-        "qdev": disk.qdev,
-        "type": "unknown",
-        "locked": False,
-        "removable": False,
-        "io-status": "ok",
-        "inserted": inserted,
+        "name": name,
+        "persistent": persistent,
+        "recording": True,
+        "busy": False,
+        "granularity": 65536,
+        "count": 0,
     }
