@@ -152,9 +152,9 @@ class Entry:
         return self._journal.take_notice()
 
     def _begin(self, vm: Vm, request: Mapping[str, object]) -> None:
-        asked = _written(wall_now())
+        asked = rows.Asked(_written(wall_now()), self._asked)
         try:
-            begin = rows.insert(self.key, self._kind, vm, request, asked=asked, mono=self._asked)
+            begin = rows.insert(self.key, self._kind, vm, request, asked)
         except Exception as error:  # noqa: BLE001 - as above
             self._journal.fail(error)
             return

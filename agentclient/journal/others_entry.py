@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from agentclient.journal import rows
-from agentclient.journal.identity import own_identity, socket_of
+from agentclient.journal.identity import ProcessIdentity, own_identity, socket_of
 from agentclient.journal.rows import Moment
 from agentclient.journal.writer import Journal
 from agentclient.model.json_contract import rfc3339
@@ -34,21 +34,7 @@ def record_others(journal: Journal, vm: Vm, ended: OthersEnded) -> None:
         vm: the VM.
         ended: what it was, and what came of it.
     """
-    ours, by, seconds = own_identity(), ended.by, ended.seconds
-    who = replace(
-        ours,
-        uid=_NOBODY,
-        user=(by.user if by is not None else None) or "unknown",
-        process=Process(by.pid if by is not None else 0, 0),
-        command=by.program if by is not None else "unknown",
-    )
-    request = {
-        "result": ended.result.value,
-        "cause": ended.cause.value if ended.cause is not None else None,
-        "locked_by": vm.locked_by,
-        "program": by.program if by is not None else None,
-        "task": by.task if by is not None else None,
-    }
+    ours, seconds = own_identity(), ended.seconds
     kind = _THAWED if ended.result is OthersResult.THAWED else _PENDING
     key = kind + rows.new_key()
     asked, until = rfc3339(ended.since) or "", rfc3339(ended.until) or ""
@@ -57,10 +43,9 @@ def record_others(journal: Journal, vm: Vm, ended: OthersEnded) -> None:
         key,
         WindowKind.OTHERS,
         vm,
-        request,
-        asked=asked,
-        mono=mono,
-        who=who,
+        _request(vm, ended),
+        rows.Asked(asked, mono),
+        who=_who(ours, ended),
         unless=_the_same(vm, kind, mono, seconds, ours.boot),
     )
     statements += rows.mark(key, "sent", Moment(asked, 0.0))
@@ -69,6 +54,29 @@ def record_others(journal: Journal, vm: Vm, ended: OthersEnded) -> None:
     statements += rows.mark(key, "ended", Moment(until, seconds))
     statements += rows.conclude(key, settled=True)
     journal.put(statements)
+
+
+def _who(ours: ProcessIdentity, ended: OthersEnded) -> ProcessIdentity:
+    """Return whose it was, on our own host."""
+    by = ended.by
+    return replace(
+        ours,
+        uid=_NOBODY,
+        user=(by.user if by is not None else None) or "unknown",
+        process=Process(by.pid if by is not None else 0, 0),
+        command=by.program if by is not None else "unknown",
+    )
+
+
+def _request(vm: Vm, ended: OthersEnded) -> dict[str, object]:
+    by = ended.by
+    return {
+        "result": ended.result.value,
+        "cause": ended.cause.value if ended.cause is not None else None,
+        "locked_by": vm.locked_by,
+        "program": by.program if by is not None else None,
+        "task": by.task if by is not None else None,
+    }
 
 
 def _the_same(vm: Vm, kind: str, mono: float, seconds: float, boot: str) -> Statement:

@@ -82,6 +82,19 @@ class Reference:
     asked: float
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """When a window was asked for.
+
+    Attributes:
+        at: wall clock (RFC 3339).
+        mono: seconds of the monotonic clock.
+    """
+
+    at: str
+    mono: float
+
+
 def new_key() -> str:
     """Return a key that no other window has, in any process."""
     return os.urandom(16).hex()
@@ -92,9 +105,8 @@ def insert(
     kind: WindowKind,
     vm: Vm,
     request: Mapping[str, object],
+    asked: Asked,
     *,
-    asked: str,
-    mono: float,
     who: ProcessIdentity | None = None,
     unless: Statement | None = None,
 ) -> list[Statement]:
@@ -105,15 +117,30 @@ def insert(
         kind: a freeze, a thaw or a rescue step.
         vm: the VM, as it was when the operator asked.
         request: the request, as JSON.
-        asked: the time of the request (RFC 3339).
-        mono: the same time in seconds of the monotonic clock.
+        asked: the time of the request.
         who: whose it is; None for this process.
         unless: a query; nothing is inserted if it finds a row. None inserts it in any case.
     """
-    process, who = vm.process, who or own_identity()
     values: dict[str, object] = {
         "key": key,
         "kind": kind.value,
+        **_of_vm(vm),
+        "request": as_json(request, LONGEST_PATH, MOST_PATHS),
+        **_of_process(who or own_identity()),
+        "asked_at": asked.at,
+        "asked_s": 0.0,
+        "mono": asked.mono,
+    }
+    names, marks = ", ".join(values), ", ".join("?" * len(values))
+    query, more = unless or ("", ())
+    what = f"SELECT {marks} WHERE NOT EXISTS ({query})" if query else f"VALUES ({marks})"
+    text = f"INSERT INTO windows ({names}) {what} ON CONFLICT (key) DO NOTHING"
+    return [(text, (*values.values(), *more))]
+
+
+def _of_vm(vm: Vm) -> dict[str, object]:
+    process = vm.process
+    return {
         "vm": identity(str(vm.id)),
         "source": identity(vm.source),
         "name": identity(vm.id.name),
@@ -126,7 +153,11 @@ def insert(
         "instance": identity(vm.generation) if vm.generation is not None else None,
         "uuid": vm.uuid,
         "incoming": int(vm.incoming),
-        "request": as_json(request, LONGEST_PATH, MOST_PATHS),
+    }
+
+
+def _of_process(who: ProcessIdentity) -> dict[str, object]:
+    return {
         "uid": who.uid,
         "user": plain(who.user),
         "pid": who.process.pid,
@@ -134,15 +165,7 @@ def insert(
         "command": plain(who.command, LONGEST_PATH),
         "host": identity(who.host),
         "boot": who.boot,
-        "asked_at": asked,
-        "asked_s": 0.0,
-        "mono": mono,
     }
-    names, marks = ", ".join(values), ", ".join("?" * len(values))
-    query, more = unless or ("", ())
-    what = f"SELECT {marks} WHERE NOT EXISTS ({query})" if query else f"VALUES ({marks})"
-    text = f"INSERT INTO windows ({names}) {what} ON CONFLICT (key) DO NOTHING"
-    return [(text, (*values.values(), *more))]
 
 
 def mark(ref: Ref, moment: str, when: Moment) -> list[Statement]:
