@@ -309,24 +309,8 @@ class FreezeOperation(Operation[Outcome]):
 
     def _drive(self, driver: Driver, prepared: Prepared, standby: GuestStandby) -> Outcome:
         now, session = time.monotonic(), prepared.session
-        plan = FreezePlan(
-            schedule=self._schedule,
-            baseline=prepared.baseline,
-            mounts=self._request.mounts,
-            strict=self._request.strict,
-            coverage=prepared.coverage,
-            covered_at=prepared.covered_at,
-        )
-        procedure = FreezeProcedure(
-            self._access.vm,
-            plan,
-            session.ticket,
-            now,
-            can_hand_over=True,
-            follows=self._uuid is not None,
-        )
-        procedure.group_error = lambda: self.context.control.group_error
-        session.allow(FREEZE_LIST if plan.mounts else FREEZE, plan.schedule.total_s)
+        procedure = self._procedure(prepared, now)
+        session.allow(FREEZE_LIST if self._request.mounts else FREEZE, self._schedule.total_s)
         driver.perform(procedure.start(now))
         while procedure.outcome is None:
             self._reporter.progress(procedure.progress(time.monotonic()))
@@ -343,6 +327,20 @@ class FreezeOperation(Operation[Outcome]):
                 driver.perform(procedure.on_kept(time.monotonic(), keep(self.context, standby)))
         self._reporter.frozen(procedure.state, foreign=False)
         return procedure.outcome
+
+    def _procedure(self, prepared: Prepared, now: float) -> FreezeProcedure:
+        plan = FreezePlan(
+            schedule=self._schedule,
+            baseline=prepared.baseline,
+            mounts=self._request.mounts,
+            strict=self._request.strict,
+            coverage=prepared.coverage,
+            covered_at=prepared.covered_at,
+        )
+        vm, ticket, follows = self._access.vm, prepared.session.ticket, self._uuid is not None
+        procedure = FreezeProcedure(vm, plan, ticket, now, can_hand_over=True, follows=follows)
+        procedure.group_error = lambda: self.context.control.group_error
+        return procedure
 
     def _stand_by(
         self, procedure: FreezeProcedure, standby: GuestStandby, session: AgentSession

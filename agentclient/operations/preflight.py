@@ -192,6 +192,23 @@ class Preflight:
             self._context.control.cancellation,
             self._is_still_there,
         )
+        rtt_s = self._status(agent, session)
+        if isinstance(rtt_s, Outcome):
+            return rtt_s
+        info = self._info(agent, rtt_s)
+        if isinstance(info, Outcome):
+            return info
+        coverage = self._coverage(agent, info)
+        if isinstance(coverage, Outcome):
+            return coverage
+        covered_at = time.monotonic()
+        baseline = self._seen(self._access.holds(self._access.observe(), self._before))
+        # Our own connection is the client that the monitor shows now.
+        refusal = refuse_by_look(_without_client(baseline))
+        return refusal or Prepared(session, coverage, covered_at, baseline)
+
+    def _status(self, agent: GuestAgent, session: AgentSession) -> float | Outcome:
+        """Return within how many seconds the agent has said that the guest is thawed."""
         started = time.monotonic()
         try:
             agent.sync()
@@ -204,21 +221,11 @@ class Preflight:
             state = agent.probe_status()
         except CommandFailed as error:
             return no_status(agent, error)
-        rtt = time.monotonic() - started
+        rtt_s = time.monotonic() - started
         if state is FreezeState.FROZEN:
             self._reporter.frozen(state, foreign=True)
             return already_frozen()
-        info = self._info(agent, rtt)
-        if isinstance(info, Outcome):
-            return info
-        coverage = self._coverage(agent, info)
-        if isinstance(coverage, Outcome):
-            return coverage
-        covered_at = time.monotonic()
-        baseline = self._seen(self._access.holds(self._access.observe(), self._before))
-        # Our own connection is the client that the monitor shows now.
-        refusal = refuse_by_look(_without_client(baseline))
-        return refusal or Prepared(session, coverage, covered_at, baseline)
+        return rtt_s
 
     def _info(self, agent: GuestAgent, rtt_s: float) -> AgentInfo | Outcome:
         try:
