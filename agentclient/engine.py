@@ -206,11 +206,7 @@ class Engine:
         self.watcher.visit_all(VISIT_S + VISIT_EACH_S * count, only)
 
     def watch(self) -> None:
-        """Begin to list and visit all VMs on schedule, in threads, until `close`.
-
-        Where this system has no thread for it, that is one of the watcher's problems; a further
-        call tries it again.
-        """
+        """Begin to list and visit all VMs on schedule, in threads, until `close`."""
         self.watcher.start()
 
     def states(self) -> tuple[VmState, ...]:

@@ -212,6 +212,23 @@ class CalledAccess:
         # The port's state is known only from how the calls to the agent have ended.
         return view._replace(port_open=self._state.answers, problem=view.problem or NO_PORT)
 
+    def ask(self, *, first: bool, timeout_s: float) -> ProbeResult | None:
+        """Ask the agent for its freeze state, in one call; None if its channel is in use here.
+
+        The channel is locked in the call's own thread: a call that waits for a thread, or gets
+        none, keeps nobody from it.
+
+        Args:
+            first: ask also for its version and the mounted file systems.
+            timeout_s: how long it may take, in seconds; then the agent has not answered.
+        """
+        if not self.channel_lock.acquire(blocking=False):
+            return None
+        try:
+            return self.calls.ask(first=first, timeout_s=timeout_s)
+        finally:
+            self.channel_lock.release()
+
     def observe_anew(self) -> MonitorView:
         """Return what `observe` returns: this access never doubts it."""
         return self.observe()

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from agentclient.access.exchange import Exchange, Steps, releasing, run
-from agentclient.access.monitor_port import find_port
+from agentclient.access.monitor_port import find_port, queue_asks, traffic_asks
 from agentclient.access.presence import Server, is_gone, server_of
 from agentclient.access.qmp_session import Ask, MonitorError, QmpSession
 from agentclient.access.stream import ConnectFailed, Endpoint, hang_up
@@ -239,7 +239,7 @@ class Monitor:
                 yield from self._find_port(session)
             asks = [Ask("query-status"), Ask("query-chardev")]
             asks += [Ask("query-blockstats")] if writes else []
-            asks += self._traffic_asks()
+            asks += self._queue_asks(traffic=True)
             status, chardevs, *rest = yield from session.ask(asks)
             view = self._view(run_state(_value(status), None), _value(chardevs))
             if writes:
@@ -254,15 +254,6 @@ class Monitor:
             return self._with_events(view, session.take_events()) if self._ours else view
         finally:
             self._leave(keep=keep)
-
-    def _traffic_asks(self) -> list[Ask]:
-        asks = self._queue_asks()
-        if not asks:
-            return []
-        assert self._port is not None, "it has queues"
-        device, queues = self._port.device, (self._port.receive_queue, self._port.transmit_queue)
-        of = [Ask("x-query-virtio-queue-status", {"path": device, "queue": q}) for q in queues]
-        return [*asks, *of]
 
     def _exchange(
         self, session: QmpSession, asks: Sequence[Ask]
@@ -321,15 +312,11 @@ class Monitor:
     def _port_is_unknown(self) -> bool:
         return self._agent is not None and self._agent.transport is Transport.UNKNOWN
 
-    def _queue_asks(self) -> list[Ask]:
+    def _queue_asks(self, *, traffic: bool = False) -> list[Ask]:
         if self._port is None or not self._queues_visible:
             return []
-        device, read = self._port.device, self._port.receive_queue
-        control = {"path": device, "queue": ports.CONTROL_TRANSMIT_QUEUE}
-        return [
-            Ask("x-query-virtio-queue-status", control),
-            Ask("x-query-virtio-queue-element", {"path": device, "queue": read, "index": 0}),
-        ]
+        asks = queue_asks(self._port)
+        return [*asks, *traffic_asks(self._port)] if traffic else asks
 
     def _view(self, run_state: RunState, value: object) -> MonitorView:
         """Return what every look shows: the run state, and both ends of the agent's channel."""

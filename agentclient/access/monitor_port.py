@@ -1,4 +1,4 @@
-"""Finds the port of a guest's agent in QEMU's tree of objects."""
+"""The port of a guest's agent in QEMU's tree of objects: finds it, and asks for its queues."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from agentclient.model.vm import AgentChannel
 from agentclient.protocol import qemu_port as ports
 from agentclient.protocol.qemu_port import Port
 from agentclient.protocol.qmp import QmpFailure, QmpReply
+
+_STATUS = "x-query-virtio-queue-status"
 
 
 def find_port(session: QmpSession, agent: AgentChannel) -> Steps[tuple[Port | None, bool]]:
@@ -38,6 +40,19 @@ def find_port(session: QmpSession, agent: AgentChannel) -> Steps[tuple[Port | No
     label = chardev.label if chardev else None
     port = next((one for one in known if one.label == label), None)
     return port, port is None or sum(one.device == port.device for one in known) == 1
+
+
+def queue_asks(port: Port) -> list[Ask]:
+    """Return what shows a port's openings, and what its agent has read (protocol §1.10)."""
+    control = {"path": port.device, "queue": ports.CONTROL_TRANSMIT_QUEUE}
+    read = {"path": port.device, "queue": port.receive_queue, "index": 0}
+    return [Ask(_STATUS, control), Ask("x-query-virtio-queue-element", read)]
+
+
+def traffic_asks(port: Port) -> list[Ask]:
+    """Return what shows how much goes through a port, in both directions."""
+    queues = (port.receive_queue, port.transmit_queue)
+    return [Ask(_STATUS, {"path": port.device, "queue": queue}) for queue in queues]
 
 
 def _read_port(session: QmpSession, path: str) -> Steps[Port | None]:

@@ -308,8 +308,8 @@ class Poller:
             return
         if isinstance(access, CalledAccess):
             first = state.agent.version is None
-            asked = partial(self._on_result, visit, state, blind)
-            self._call(visit, partial(_asked, access, first), asked, AGENT_VISIT_S)
+            ask = partial(access.ask, first=first, timeout_s=AGENT_VISIT_S)
+            self._call(visit, ask, partial(self._on_result, visit, state, blind), AGENT_VISIT_S)
             return
         assert isinstance(access, LocalAccess), "a visit is a call, or taken in steps"
         if not access.channel_lock.acquire(blocking=False):
@@ -392,17 +392,3 @@ class Poller:
             return self._fleet.get(vm_id)
         except KeyError:
             return None
-
-
-def _asked(access: CalledAccess, first: bool) -> ProbeResult | None:
-    """Ask an agent by one call; blocking. None if its channel is in use.
-
-    The channel is locked here, in the call's own thread: a call that waits for a thread, or gets
-    none, keeps nobody from it.
-    """
-    if not access.channel_lock.acquire(blocking=False):
-        return None
-    try:
-        return access.calls.ask(first=first, timeout_s=AGENT_VISIT_S)
-    finally:
-        access.channel_lock.release()

@@ -247,7 +247,15 @@ class Turns:
         self._turns = list(turns)
         self.signals = Once()
         monkeypatch.setattr(FakeWatcher, "problems", property(lambda _: ()), raising=False)
-        monkeypatch.setattr(FakeEngine, "watch", lambda one: one.watcher.visit_all(1.0))
+        watched: set[FakeEngine] = set()
+
+        def watch(engine: FakeEngine) -> None:
+            """Visit all once: what is watched already is not begun again."""
+            if engine not in watched:
+                watched.add(engine)
+                engine.watcher.visit_all(1.0)
+
+        monkeypatch.setattr(FakeEngine, "watch", watch)
         monkeypatch.setattr(list_watch, "Signals", lambda: self.signals)
         monkeypatch.setattr(time, "sleep", self._sleep)
 
