@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import pytest
 
 from agentclient.model.outcome import ThawOutcome
@@ -51,6 +54,23 @@ async def test_a_bar_tells_how_far_many_are_and_goes_when_they_are_over(
         await session.settle(1)
         assert bar_of(session) == ""
         assert "freeze of 20 VMs is over: ok=5 lost=1 refused=14" in session.notice
+
+
+async def test_of_those_that_have_ended_nothing_is_kept_but_their_words(still: StillClock) -> None:
+    async with console_session(fleet_of(NAMES, still), still) as session:
+        await session.press("a", "f", "enter")
+        begun = session.operations.started
+        refs = [weakref.ref(one) for one in begun]
+        for one in begun[:-1]:
+            one.outcome = verified()
+        del one, begun[:-1]  # the core lets go of them as well
+        await session.settle(1)
+        gc.collect()
+        assert [ref() for ref in refs] == [None] * 19 + begun
+        assert "19/20 · ok=19" in bar_of(session)
+        begun[0].outcome = lost()
+        await session.settle(1)
+        assert "freeze of 20 VMs is over: ok=19 lost=1" in session.notice
 
 
 async def test_one_alone_has_no_bar(still: StillClock) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentclient.late import load
 from agentclient.model.errors import FrostwatchError
-from agentclient.model.job import FreezePolicy
+from agentclient.model.job import FreezePolicy, JobOutcome
 from agentclient.model.sizes import rate_text
 from agentclient.model.states import Level
 from agentclient.model.vm import Vm
@@ -29,7 +29,7 @@ from tui.console.dialogs.copy_kind import (
     CopyKind,
 )
 from tui.console.dialogs.copy_run import LeftCopyDialog, LimitDialog, StopCopyDialog
-from tui.console.model.batch import Batch
+from tui.console.model.batch import Batch, Ended
 from tui.console.model.notices import NAME, Notice
 from tui.console.model.targets import Target, TargetChanged, Targets, resolve
 from tui.console.ports import JobPort, JobsPort
@@ -63,7 +63,7 @@ class CopyPrompt:
         to = context.copies.folder or _here()
         self._before = CopyAnswer(BACKUP, FreezePolicy.REQUIRE, folder=to)
         self._clearing: list[_Clearing] = []
-        self._batches: list[tuple[str, tuple[JobPort, ...]]] = []
+        self._batches: list[Batch] = []
 
     def ask(self, chosen: Targets) -> None:
         """Ask for a copy of VMs; or about the speed of one that runs, or one that was left.
@@ -141,7 +141,7 @@ class CopyPrompt:
         if len(begun) > 1:
             text = f"{answer.kind.name} of {len(begun)} VMs begun; those that wait are queued"
             self._context.answer(Level.INFO, text)
-            self._batches.append((answer.kind.name, tuple(begun)))
+            self._batches.append(Batch(answer.kind.name, begun, _copied))
 
     # -- a copy that runs ----------------------------------------------------------------------
 
@@ -215,20 +215,24 @@ class CopyPrompt:
 
     def batches(self) -> Iterator[Batch]:
         """Yield the copies of many VMs that were begun with one form, and are not over."""
-        for kind, jobs in self._batches:
-            yield Batch(kind, jobs, lambda job: copy_word(job.wait(0)))
+        yield from self._batches
 
     def _ended_batches(self) -> Iterator[Notice]:
-        ended = [one for one in self._batches if all(job.done for job in one[1])]
-        self._batches = [one for one in self._batches if one not in ended]
-        for kind, jobs in ended:
-            outcomes = [job.wait(0) for job in jobs]
-            level = Level.GOOD if all(one and one.ok for one in outcomes) else Level.WARNING
-            text = f"{kind} of {len(jobs)} VMs is over: {recap(map(copy_word, outcomes))}"
+        over = [one for one in self._batches if one.is_over]
+        self._batches = [one for one in self._batches if one not in over]
+        for batch in over:
+            ended = batch.look()
+            level = Level.GOOD if all(one.good for one in ended) else Level.WARNING
+            told = recap(one.word for one in ended)
+            text = f"{batch.what} of {len(batch)} VMs is over: {told}"
             yield Notice(level, text, self._context.clock.wall(), sums_up=True)
 
     def _say(self, vm: Vm, level: Level, text: str) -> None:
         self._context.answer(level, f"{safe(vm.name, 60)}: {text}", vm.id)
+
+
+def _copied(outcome: JobOutcome | None) -> Ended:
+    return Ended(copy_word(outcome), outcome is not None and outcome.ok)
 
 
 def _cleared_text(cleared: Future[tuple[Cleared, ...]]) -> tuple[Level, str]:

@@ -20,7 +20,7 @@ from agentclient.model.vm import Vm
 from agentclient.operations.group import DEFAULT_WITHIN_S, GroupFreeze
 from tui.console.actions.context import ActionContext
 from tui.console.dialogs.freeze import FreezeAnswer
-from tui.console.model.batch import Batch
+from tui.console.model.batch import Batch, Ended
 from tui.console.model.notices import Notice, thaw_notice
 from tui.console.model.targets import Target, TargetChanged, Targets, resolve
 from tui.console.ports import OperationPort
@@ -46,8 +46,8 @@ class Executor:
         self._receipt: list[OperationPort] = []
         self._groups: list[GroupFreeze[OperationPort]] = []
         self._told_complete: list[GroupFreeze[OperationPort]] = []
-        self._batches: list[tuple[OperationPort, ...]] = []
-        self._thaw_batches: list[tuple[OperationPort, ...]] = []
+        self._batches: list[Batch] = []
+        self._thaw_batches: list[Batch] = []
         self._extensions: list[tuple[Target, Future[ExtendOutcome]]] = []
 
     def freeze(self, targets: Iterable[Target], chosen: FreezeAnswer) -> None:
@@ -74,7 +74,7 @@ class Executor:
                 continue
             self._say(target, Level.INFO, f"freeze begun; at most {in_words(schedule.total_s)}")
         if len(begun) > 1:
-            self._batches.append(tuple(begun))
+            self._batches.append(Batch("freeze", begun, _frozen))
 
     def freeze_together(self, targets: Targets, chosen: FreezeAnswer) -> None:
         """Begin a freeze of all VMs behind a barrier; of none if one is not what was meant."""
@@ -111,19 +111,18 @@ class Executor:
 
     def batches(self) -> Iterator[Batch]:
         """Yield what was begun of many VMs with one key, and has not been told to be over."""
-        for begun in self._batches:
-            yield Batch("freeze", begun, _frozen_word)
+        yield from self._batches
         for group in self._groups:
-            yield Batch("freeze together", group.members, _frozen_word)
-        for begun in (*self._thaw_batches, tuple(self._receipt)):
-            if len(begun) > 1:
-                yield Batch("thaw", begun, _thaw_word)
+            yield Batch("freeze together", group.members, _frozen)
+        yield from self._thaw_batches
+        if len(self._receipt) > 1:
+            yield Batch("thaw", self._receipt, _thawed)
 
     def thaw(self, targets: Iterable[Target]) -> None:
         """Begin a thaw of each VM; a foreign freeze only where it was foreign at the key press."""
         begun = self._begin_thaws(targets)
         if len(begun) > 1:
-            self._thaw_batches.append(begun)
+            self._thaw_batches.append(Batch("thaw", begun, _thawed))
 
     def _begin_thaws(self, targets: Iterable[Target]) -> tuple[OperationPort, ...]:
         """Begin a thaw of each VM; return what thaws them."""
@@ -242,7 +241,7 @@ class Executor:
         if not asked or not all(one.done for one in asked):
             return
         self._receipt = []
-        left = [_name(one.vm) for one in asked if not _thawed(one)]
+        left = [_name(one.vm) for one in asked if not _is_thawed(one.wait(0))]
         if left:
             text = f"thaw all: {len(left)} of {len(asked)} MAY STILL BE FROZEN: {', '.join(left)}"
             yield Notice(Level.ERROR, text, self._context.clock.wall())
@@ -252,28 +251,19 @@ class Executor:
 
     def _ended_batches(self) -> Iterator[Notice]:
         """Yield what came of many freezes that were asked for with one key, in one line."""
-        ended = [batch for batch in self._batches if all(one.done for one in batch)]
-        self._batches = [batch for batch in self._batches if batch not in ended]
-        for batch in ended:
-            outcomes = [found for one in batch if isinstance(found := one.wait(0), Outcome)]
-            told = recap(map(word_of, outcomes))
-            good = all(one.certified for one in outcomes)
-            frozen = sum(not one.settled and one.refusal is None for one in outcomes)
-            loud = f"{frozen} MAY STILL BE FROZEN; " if frozen else ""
-            level = Level.ERROR if frozen else Level.GOOD if good else Level.WARNING
-            text = f"{loud}freeze of {len(batch)} VMs is over: {told}"
+        for batch, ended in _taken_out(self._batches):
+            loud = _loud(ended)
+            good = all(one.good for one in ended)
+            level = Level.ERROR if loud else Level.GOOD if good else Level.WARNING
+            text = f"{loud}freeze of {len(batch)} VMs is over: {_recap(ended)}"
             yield Notice(level, text, self._context.clock.wall(), sums_up=True)
 
     def _ended_thaws(self) -> Iterator[Notice]:
         """Yield what came of many thaws that were asked for with one key, in one line."""
-        ended = [batch for batch in self._thaw_batches if all(one.done for one in batch)]
-        self._thaw_batches = [batch for batch in self._thaw_batches if batch not in ended]
-        for batch in ended:
-            frozen = sum(not _thawed(one) for one in batch)
-            loud = f"{frozen} MAY STILL BE FROZEN; " if frozen else ""
-            told = recap(map(_thaw_word, batch))
-            text = f"{loud}thaw of {len(batch)} VMs is over: {told}"
-            level = Level.ERROR if frozen else Level.GOOD
+        for batch, ended in _taken_out(self._thaw_batches):
+            loud = _loud(ended)
+            text = f"{loud}thaw of {len(batch)} VMs is over: {_recap(ended)}"
+            level = Level.ERROR if loud else Level.GOOD
             yield Notice(level, text, self._context.clock.wall(), sums_up=True)
 
     def _checked(self, target: Target) -> Vm:
@@ -301,17 +291,38 @@ def _name(vm: Vm) -> str:
     return safe(vm.name, 60)
 
 
-def _frozen_word(operation: OperationPort) -> str:
-    return word_of(operation.wait(0))
+def _taken_out(batches: list[Batch]) -> list[tuple[Batch, tuple[Ended, ...]]]:
+    """Take the batches that are over out of a list, and return them with how each VM's ended."""
+    over = [batch for batch in batches if batch.is_over]
+    batches[:] = [batch for batch in batches if batch not in over]
+    return [(batch, batch.look()) for batch in over]
 
 
-def _thaw_word(operation: OperationPort) -> str:
-    """Return how a thaw ended; a freeze that was told to thaw is well once its guest is."""
-    return OK if _thawed(operation) else word_of(operation.wait(0))
+def _loud(ended: Iterable[Ended]) -> str:
+    """Return how many guests may still be frozen, as what is told first; empty if none is."""
+    frozen = sum(one.frozen for one in ended)
+    return f"{frozen} MAY STILL BE FROZEN; " if frozen else ""
 
 
-def _thawed(operation: OperationPort) -> bool:
-    outcome = operation.wait(0)
+def _recap(ended: Iterable[Ended]) -> str:
+    return recap(one.word for one in ended)
+
+
+def _frozen(outcome: object) -> Ended:
+    """Return what is kept of how a freeze ended; one that was left tells nothing."""
+    if not isinstance(outcome, Outcome):
+        return Ended(word_of(outcome), good=True)
+    frozen = not outcome.settled and outcome.refusal is None
+    return Ended(word_of(outcome), outcome.certified, frozen)
+
+
+def _thawed(outcome: object) -> Ended:
+    """Return what is kept of how a thaw ended; a freeze told to thaw is well once its guest is."""
+    good = _is_thawed(outcome)
+    return Ended(OK if good else word_of(outcome), good, frozen=not good)
+
+
+def _is_thawed(outcome: object) -> bool:
     if isinstance(outcome, ThawOutcome | RescueOutcome):
         return outcome.ok
-    return outcome is not None and outcome.settled
+    return isinstance(outcome, Outcome) and outcome.settled

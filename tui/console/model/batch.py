@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
 from agentclient.model.place import NO_PLACE, Place
@@ -23,18 +23,59 @@ class Asked(Protocol):
         """Return how it ended, None if it still runs."""
 
 
-class Batch(NamedTuple):
-    """What was begun with one key.
+class Ended(NamedTuple):
+    """How one of them has ended: all that is kept of it until the others have as well.
 
     Attributes:
-        what: what is done, in a word.
-        asked: one for each VM, in the order of their turns.
-        word: returns the recap's word of one that has ended.
+        word: the recap's word.
+        good: it ended well.
+        frozen: its guest may still be frozen.
     """
 
-    what: str
-    asked: Sequence[Asked]
-    word: Callable[[Any], str]
+    word: str
+    good: bool
+    frozen: bool = False
+
+
+class Batch:
+    """What was begun with one key.
+
+    One guest that hangs keeps a batch from being over for most of an hour: the others' operations
+    are let go of as they end.
+
+    Args:
+        what: what is done, in a word.
+        asked: one for each VM, in the order of their turns.
+        judge: returns what is kept of an outcome.
+    """
+
+    def __init__(self, what: str, asked: Iterable[Asked], judge: Callable[[Any], Ended]) -> None:
+        self.what = what
+        self._flying = list(asked)
+        self._judge = judge
+        self._ended: list[Ended] = []
+
+    def __len__(self) -> int:
+        return len(self._flying) + len(self._ended)
+
+    def look(self) -> tuple[Ended, ...]:
+        """Return how those have ended that have, in the order of their ends."""
+        done = {id(one) for one in self._flying if one.done}
+        self._ended += [self._judge(one.wait(0)) for one in self._flying if id(one) in done]
+        if done:
+            self._flying = [one for one in self._flying if id(one) not in done]
+        return tuple(self._ended)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all have ended."""
+        self.look()
+        return not self._flying
+
+    @property
+    def last(self) -> Place:
+        """Which one the last of them is of those that wait for their turn; 0 if none waits."""
+        return self._flying[-1].place if self._flying else NO_PLACE
 
 
 class BatchProgress(NamedTuple):
@@ -55,11 +96,9 @@ class BatchProgress(NamedTuple):
 
 def progress_of(batches: Iterable[Batch]) -> tuple[BatchProgress, ...]:
     """Return how far each batch is that has not ended."""
-    return tuple(found for batch in batches if len((found := _progress(batch)).words) < found.total)
+    return tuple(_progress(batch) for batch in batches if not batch.is_over)
 
 
 def _progress(batch: Batch) -> BatchProgress:
-    words = tuple(batch.word(one) for one in batch.asked if one.done)
-    last = next((one for one in reversed(batch.asked) if not one.done), None)
-    place = last.place if last is not None else NO_PLACE
-    return BatchProgress(batch.what, len(batch.asked), words, place)
+    words = tuple(one.word for one in batch.look())
+    return BatchProgress(batch.what, len(batch), words, batch.last)
