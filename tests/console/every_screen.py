@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Input
 
 from tests.console.fakes import StillClock
 from tests.console.painted import compare, painted
@@ -52,6 +53,8 @@ async def _seen(still: StillClock, name: str, size: str, signs: Signs) -> str:
 
 async def _at_rest(pilot: Pilot[Any]) -> str:
     """Return what is on the screen once it stays the same: a theme is painted bit by bit."""
+    for field in pilot.app.screen.query(Input):
+        field.cursor_blink = False  # it is there now, and stays
     seen = ""
     for _ in range(_MOST_LOOKS):
         last, seen = seen, painted(pilot.app)
