@@ -289,7 +289,9 @@ class Poller:
             visit.access.fragile = True  # the agent ended when it was asked
         leaves = self._held.is_leaving(visit.vm_id)
         now = time.monotonic()
-        held = times.sees_client(view.client, now)
+        unseen = view.late or view.problem is not None
+        blind = unseen and isinstance(visit.access, LocalAccess)
+        held = times.sees_client(view.client, now, blind=blind)
         taken = held or state.progress is not None or leaves
         released = times.released or (times.was_taken and not taken)
         times.was_open, times.was_taken = view.port_open, taken

@@ -66,7 +66,7 @@ class VmTimes:
     unanswered: bool = False
     client_seen_at: float = -math.inf
 
-    def sees_client(self, client: bool | None, now: float) -> bool:
+    def sees_client(self, client: bool | None, now: float, *, blind: bool) -> bool:
         """Take what a look shows of the channel; return whether a client counts as connected.
 
         A look that shows nothing, at a busy host, is no proof that the client has left.
@@ -74,8 +74,9 @@ class VmTimes:
         Args:
             client: whether it shows a client; None if it can't tell.
             now: the time.
+            blind: the monitor was not seen, where it would have shown a client.
         """
-        if client is not None:
+        if client is not None or not blind:
             self.client_seen_at = now if client else -math.inf
         return now - self.client_seen_at < CLIENT_COUNTS_S
 

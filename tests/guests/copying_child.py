@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,7 +58,8 @@ def stop_in_visit(command: str, *, half: bool) -> None:
             if half:
                 os.write(session.channel.fileno(), b'{"execute": "query-na')
             print("in a visit", flush=True)
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # To this thread: else it may go on for a moment, until another one takes the signal.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         return (yield from whole(session, asks))
 
     setattr(QmpSession, "ask", ask)  # noqa: B010 - no type fits both
