@@ -365,7 +365,8 @@ async def test_what_is_no_message_ends_its_page_in_a_sentence(
         another = await client.ws_connect("/a-secret/ws")
         assert (await another.receive(PATIENT_S)).data == b"hi"
         await another.close()
-    (sentence,) = told
+    # Of a loop of another test's, that has ended, asyncio may say so just now.
+    (sentence,) = [one for one in told if not one.startswith("Loop <")]
     assert sentence.startswith("a page was ended (")
 
 
