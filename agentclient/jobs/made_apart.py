@@ -34,6 +34,7 @@ T = TypeVar("T")
 # How long it may take, in seconds.
 MADE_WITHIN_S: Final = 60.0
 _TICK_S: Final = 0.1
+_UNDONE_WITHIN_S: Final = 1.0
 _TAKEN: Final = b"taken"
 _HANGS: Final = "its storage may hang; it is deleted again once that answers"
 
@@ -72,6 +73,9 @@ def made_apart(
         if problem is not None:
             raise problem
         _take(child)
+    except BaseException:
+        _undo(child)
+        raise
     finally:
         leave(child)
     return result
@@ -107,6 +111,15 @@ def _answer(child: subprocess.Popen[bytes]) -> tuple[Any, Exception | None]:
         raise JobFailed(ENDED)
     found: tuple[Any, Exception | None] = pickle.loads(answer)  # noqa: S301 - of our own child
     return found
+
+
+def _undo(child: subprocess.Popen[bytes]) -> None:
+    """Have it undone, and wait a moment for that: it is done then, unless its storage hangs."""
+    assert child.stdin is not None, "it is a pipe"
+    with suppress(OSError):
+        child.stdin.close()
+    with suppress(subprocess.TimeoutExpired):
+        child.wait(_UNDONE_WITHIN_S)
 
 
 def _take(child: subprocess.Popen[bytes]) -> None:
