@@ -39,6 +39,9 @@ _BY_FILE = {
         "a_serial_port_has_no_state[unknown]",
         "on_a_serial_port_the_order_of_replies_tells",
     ],
+    "test_console_copies.py": [
+        "a_folder_whose_storage_hangs_keeps_neither_the_form_nor_the_console",
+    ],
     "test_monitor.py": [
         "a_reset_is_proven_by_its_event_alone[held]",
         "a_reset_is_proven_by_its_event_alone[polled]",

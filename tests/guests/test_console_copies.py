@@ -101,6 +101,8 @@ def entered(console: OnPty, folder: Path) -> bool:
 def test_a_folder_whose_storage_hangs_keeps_neither_the_form_nor_the_console(
     calm: Guest, tmp_path: Path
 ) -> None:
+    well = tmp_path / "well"
+    well.mkdir()
     with unanswered(tmp_path / "hung") as hung, console_of(calm) as console:
         console.press("c")
         console.wait_for("used, qcow2")
@@ -113,11 +115,11 @@ def test_a_folder_whose_storage_hangs_keeps_neither_the_form_nor_the_console(
         closed = console.written
         console.press("c")
         console.wait_for("used, qcow2", after=closed)
-        console.press("\x1b[A" * 3 + "\x15" + str(tmp_path))
+        console.press("\x1b[A" * 3 + "\x15" + str(well))
         console.wait_for("GiB free", after=closed)
         console.press("\x1b[B" * 2 + "1G")
         # What was seen free may be of a folder whose name was typed by half: then it looks still.
-        wait_until(lambda: entered(console, tmp_path), 60.0, "a copy")
+        wait_until(lambda: entered(console, well), 60.0, "a copy")
         console.press("q")
         assert console.process.wait(PATIENCE_S) == 0
-    assert len(list(tmp_path.rglob("manifest.json"))) == 1
+    assert len(list(well.rglob("manifest.json"))) == 1
