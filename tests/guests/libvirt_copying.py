@@ -9,6 +9,8 @@ from typing import Any, Self
 from xml.etree import ElementTree as ET
 
 from agentclient import Engine
+from agentclient.backends.libvirt.backend import LibvirtBackend
+from agentclient.backends.libvirt.uris import wanted
 from agentclient.jobs.job import CopyJob
 from agentclient.jobs.request import BackupRequest
 from agentclient.jobs.snapshots.create import SnapshotRequest
@@ -84,7 +86,10 @@ class Copier:
         self.guest = guest
         self.folder = folder
         self.told: list[Event] = []
-        self.engine = Engine(connect=[guest.daemon.uri], journal=folder.parent / "journal.db")
+        self.engine = Engine(
+            backends=[LibvirtBackend(wanted([guest.daemon.uri]))],
+            journal=folder.parent / "journal.db",
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 
 from agentclient import Engine
+from agentclient.backends.libvirt.backend import LibvirtBackend
+from agentclient.backends.libvirt.uris import wanted
 from agentclient.jobs.called.backup import CalledBackup
 from agentclient.jobs.request import BackupRequest
 from agentclient.model.events import Event, JobEnded, StageBegan
@@ -41,7 +43,9 @@ def main(uri: str, name: str, folder: Path, limit: int, seconds: float) -> None:
     """Make the copy."""
     SlowBackup.seconds = seconds
     request = BackupRequest(folder=folder, disks=(LARGE,), freeze=LONG_WINDOW)
-    with Engine(connect=[uri], journal=folder.parent / "journal.db") as engine:
+    with Engine(
+        backends=[LibvirtBackend(wanted([uri]))], journal=folder.parent / "journal.db"
+    ) as engine:
         vm = engine.find_one(f"libvirt:{name}")
         engine.jobs.begin(vm, lambda context: SlowBackup(context, request), tell, limit).wait()
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from agentclient.backends.libvirt.backend import LibvirtBackend
+from agentclient.backends.libvirt.uris import wanted
 from agentclient.engine import Engine
 from agentclient.model.errors import BadInput
 from agentclient.model.events import EventKind
@@ -38,7 +40,8 @@ PATIENT_S = 40.0
 @pytest.fixture
 def engine(libvirtd: Libvirtd, tmp_path: Path) -> Iterator[Engine]:
     """Frostwatch, which watches one daemon's domains."""
-    with Engine(connect=[libvirtd.uri], journal=tmp_path / "journal.db") as engine:
+    domains = LibvirtBackend(wanted([libvirtd.uri]))
+    with Engine(backends=[domains], journal=tmp_path / "journal.db") as engine:
         yield engine
 
 
