@@ -36,7 +36,7 @@ from agentclient.protocol.qemu_port import (
     chardevs,
     socket_path,
 )
-from agentclient.protocol.qmp import QmpFailure, QmpReply
+from agentclient.protocol.qmp import QmpFailure, QmpReply, value_of
 
 FOLDERS: Final = (*PERIPHERALS, "/machine/unattached")
 _SERIAL_TYPES: Final = frozenset(
@@ -134,7 +134,7 @@ def find_inputs(monitor: Monitor, vm: Vm) -> Inputs:
     # A listing that is refused or empty says nothing: every machine has devices.
     seen = all(isinstance(one, QmpReply) and one.value for one in listings[-1:])
     keyboard = any(kind.startswith(_KEYBOARD_TYPES) for _, kind in devices)
-    found = _serials([_value(one) for one in labels], chardevs(_value(backends)), vm)
+    found = _serials([value_of(one) for one in labels], chardevs(value_of(backends)), vm)
     return Inputs(keyboard if seen or keyboard else None, found)
 
 
@@ -142,7 +142,7 @@ def _devices(listings: Sequence[QmpReply | QmpFailure]) -> list[tuple[str, str]]
     """Return the path and the type of each device in the replies to ``qom-list``."""
     found = []
     for folder, answer in zip(FOLDERS, listings, strict=True):
-        value = _value(answer)
+        value = value_of(answer)
         for item in value if isinstance(value, list) else []:
             kind = item.get("type") if isinstance(item, dict) else None
             if isinstance(kind, str) and kind.startswith("child<"):
@@ -170,10 +170,6 @@ def _leads_to(chardev: Chardev, path: Path) -> bool:
         return found is not None
     which = socket_identity(Path(found))
     return which is not None and which == socket_identity(path)
-
-
-def _value(answer: QmpReply | QmpFailure) -> object:
-    return answer.value if isinstance(answer, QmpReply) else None
 
 
 class _Terminal:

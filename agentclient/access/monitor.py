@@ -23,7 +23,7 @@ from agentclient.model.text import printable
 from agentclient.model.vm import AgentChannel, Process
 from agentclient.protocol import qemu_port as ports
 from agentclient.protocol.qemu_port import Port
-from agentclient.protocol.qmp import QmpEvent, QmpFailure, QmpReply
+from agentclient.protocol.qmp import QmpEvent, QmpFailure, QmpReply, value_of
 from agentclient.protocol.qmp_block import running
 from agentclient.protocol.qmp_status import run_state
 
@@ -241,12 +241,12 @@ class Monitor:
             asks += [Ask("query-blockstats")] if writes else []
             asks += self._queue_asks(traffic=True)
             status, chardevs, *rest = yield from session.ask(asks)
-            view = self._view(run_state(_value(status), None), _value(chardevs))
+            view = self._view(run_state(value_of(status), None), value_of(chardevs))
             if writes:
-                view = view._replace(written_bytes=ports.written_bytes(_value(rest.pop(0))))
+                view = view._replace(written_bytes=ports.written_bytes(value_of(rest.pop(0))))
             if rest:
                 view = self._with_queues(view, rest[:2])
-                view = view._replace(traffic=ports.traffic(*map(_value, rest[1:])))
+                view = view._replace(traffic=ports.traffic(*map(value_of, rest[1:])))
             keep = self._ours
         except MonitorError as error:
             return unseen(error, is_gone(self.process))
@@ -299,9 +299,9 @@ class Monitor:
             asks.append(Ask("query-jobs"))
         answers = yield from session.ask(asks)
         status, migration, chardevs, *rest = answers
-        view = self._view(run_state(_value(status), _value(migration)), _value(chardevs))
+        view = self._view(run_state(value_of(status), value_of(migration)), value_of(chardevs))
         if full or writes:
-            view = view._replace(written_bytes=ports.written_bytes(_value(rest.pop(0))))
+            view = view._replace(written_bytes=ports.written_bytes(value_of(rest.pop(0))))
         if full:
             view = self._with_queues(view, rest)
         elif rest:
@@ -333,7 +333,7 @@ class Monitor:
         return MonitorView(run_state, port_open=is_open, client=chardev.client, gone=False)
 
     def _with_jobs(self, view: MonitorView, answer: QmpReply | QmpFailure) -> MonitorView:
-        found = running(_value(answer))
+        found = running(value_of(answer))
         if found is None:  # a QEMU before 3.0
             self._jobs_visible = False
             return view
@@ -343,7 +343,7 @@ class Monitor:
     def _with_queues(self, view: MonitorView, answers: list[QmpReply | QmpFailure]) -> MonitorView:
         if not answers:
             return view
-        control, receive = (_value(answer) for answer in answers)
+        control, receive = (value_of(answer) for answer in answers)
         openings = ports.queue_index(control, "used-idx")
         if openings is None:
             self._no_queues(answers[0])
@@ -393,7 +393,3 @@ def unseen(error: Exception, gone: bool | None) -> MonitorView:
     run_state = RunState.GONE if gone else RunState.UNKNOWN
     late = isinstance(error, MonitorError) and (error.late or error.ungreeted)
     return MonitorView(run_state, problem=f"monitor: {error}", late=late, gone=gone)
-
-
-def _value(answer: QmpReply | QmpFailure) -> object:
-    return answer.value if isinstance(answer, QmpReply) else None

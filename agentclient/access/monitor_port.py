@@ -7,7 +7,7 @@ from agentclient.access.qmp_session import Ask, QmpSession
 from agentclient.model.vm import AgentChannel
 from agentclient.protocol import qemu_port as ports
 from agentclient.protocol.qemu_port import Port
-from agentclient.protocol.qmp import QmpFailure, QmpReply
+from agentclient.protocol.qmp import value_of
 
 _STATUS = "x-query-virtio-queue-status"
 
@@ -29,14 +29,14 @@ def find_port(session: QmpSession, agent: AgentChannel) -> Steps[tuple[Port | No
     paths = [
         path
         for directory, answer in zip(ports.PERIPHERALS, listings, strict=True)
-        for path in ports.port_paths(directory, _value(answer))
+        for path in ports.port_paths(directory, value_of(answer))
     ]
     found = []
     for path in paths:
         found.append((yield from _read_port(session, path)))
     known = [one for one in found if one is not None]
     answers = yield from session.ask([Ask("query-chardev")])
-    chardev = ports.agent_chardev(ports.chardevs(_value(answers[0])), agent)
+    chardev = ports.agent_chardev(ports.chardevs(value_of(answers[0])), agent)
     label = chardev.label if chardev else None
     port = next((one for one in known if one.label == label), None)
     return port, port is None or sum(one.device == port.device for one in known) == 1
@@ -59,9 +59,5 @@ def _read_port(session: QmpSession, path: str) -> Steps[Port | None]:
     names = ("chardev", "nr", "parent_bus")
     asks = [Ask("qom-get", {"path": path, "property": name}) for name in names]
     answers = yield from session.ask(asks)
-    values = [_value(answer) for answer in answers]
+    values = [value_of(answer) for answer in answers]
     return ports.port(path, dict(zip(names, values, strict=True)))
-
-
-def _value(answer: QmpReply | QmpFailure) -> object:
-    return answer.value if isinstance(answer, QmpReply) else None

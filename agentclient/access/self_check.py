@@ -11,7 +11,7 @@ from typing import Final
 
 from agentclient.access.monitor import Monitor
 from agentclient.access.qmp_session import Ask, MonitorError
-from agentclient.protocol.qmp import QmpReply
+from agentclient.protocol.qmp import value_of
 
 FIRMWARE: Final = Path("/sys/class/dmi/id/product_uuid")  # only root may read it
 _NONE: Final = "00000000-0000-0000-0000-000000000000"
@@ -49,6 +49,6 @@ def uuid_of(monitor: Monitor | None) -> str | None:
         (answer,) = monitor.ask([Ask("query-uuid")])
     except MonitorError:
         return None
-    value = answer.value if isinstance(answer, QmpReply) else None
+    value = value_of(answer)
     uuid = value.get("UUID") if isinstance(value, dict) else None
     return uuid.lower() if isinstance(uuid, str) and uuid != _NONE else None

@@ -20,7 +20,7 @@ from agentclient.jobs.errors import JobFailed
 from agentclient.journal.identity import this_process
 from agentclient.model.text import printable
 from agentclient.protocol.job_names import JobId
-from agentclient.protocol.qmp import QmpFailure, QmpReply
+from agentclient.protocol.qmp import QmpFailure, QmpReply, value_of
 from agentclient.protocol.qmp_block import (
     BlockJob,
     BlockJobStatus,
@@ -113,7 +113,7 @@ class BlockLayer:
             JobFailed: the monitor does not answer.
         """
         all_jobs, block_jobs = self._ask([Ask("query-jobs"), Ask("query-block-jobs")], VISIT_S)
-        return jobs(_value(all_jobs), _value(block_jobs))
+        return jobs(value_of(all_jobs), value_of(block_jobs))
 
     def nodes(self) -> dict[str, str]:
         """Return each node's name, and its file's name.
@@ -367,10 +367,6 @@ class BlockLayer:
             return self._monitor.ask(asks, timeout_s)
         except MonitorError as trouble:
             raise JobFailed(f"monitor: {trouble}") from trouble
-
-
-def _value(answer: QmpReply | QmpFailure) -> object:
-    return answer.value if isinstance(answer, QmpReply) else None
 
 
 def _result(command: str, answer: QmpReply | QmpFailure) -> object:

@@ -33,7 +33,7 @@ from agentclient.protocol.qga_commands import (
     THAW,
 )
 from agentclient.protocol.qga_replies import AgentInfo, FileSystemList, disks
-from agentclient.protocol.qmp import QmpReply
+from agentclient.protocol.qmp import value_of
 
 
 def refused_by(info: AgentInfo, command: str) -> str | None:
@@ -142,7 +142,7 @@ class Survey:
             (answer,) = self._access.monitor.ask([Ask("query-block")])
         except MonitorError:
             return None
-        there = writable_disks(answer.value if isinstance(answer, QmpReply) else None)
+        there = writable_disks(value_of(answer))
         if there is None:
             return None
         more = len(there) - len(listed.addresses)

@@ -75,6 +75,11 @@ class QmpEvent:
 QmpMessage = Greeting | QmpReply | QmpFailure | QmpEvent
 
 
+def value_of(answer: QmpReply | QmpFailure) -> object:
+    """Return what a command has returned; None if it has failed."""
+    return answer.value if isinstance(answer, QmpReply) else None
+
+
 def qmp_command(ticket: int, command: str, arguments: Mapping[str, object] | None = None) -> bytes:
     """Return the bytes of a command.
 
