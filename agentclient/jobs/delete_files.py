@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -31,6 +31,30 @@ def delete_files(files: Iterable[tuple[str, Path, Inode | None]]) -> list[str | 
         None if error is None else f"{shown} ({error.strerror})"
         for (shown, _, _), error in zip(files, found, strict=True)
     ]
+
+
+def delete_incomplete(files: Sequence[tuple[Path, Inode | None]]) -> tuple[list[str], list[str]]:
+    """Delete the incomplete files of a copy, for a bounded time.
+
+    Args:
+        files: of each its path, and its device and inode as it was made; None for any file of that
+            name.
+
+    Returns:
+        The files that were deleted, and what is left, each as a clause.
+    """
+    named = [(f"the incomplete file {printable(path, 300)}", path, one) for path, one in files]
+    problems = delete_files(named)
+    gone = [str(path) for (path, _), why in zip(files, problems, strict=True) if why is None]
+    return gone, [why for why in problems if why is not None]
+
+
+def kept_overlay(path: Path) -> str:
+    """Return what is said of an overlay that is not deleted, as a clause."""
+    return (
+        f"the overlay {printable(path, 300)}, which no disk of the VM uses, and which may hold "
+        "what its guest has written"
+    )
 
 
 def delete_folder(folder: Path, own: str, *, parent: bool) -> list[str]:

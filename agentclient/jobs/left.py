@@ -16,7 +16,7 @@ from agentclient.jobs.archive import Begun
 from agentclient.jobs.block import CHANGE_S, BlockLayer, QmpRefused
 from agentclient.jobs.cancel import cancel_jobs
 from agentclient.jobs.control import JobControl
-from agentclient.jobs.delete_files import delete_files
+from agentclient.jobs.delete_files import delete_incomplete, kept_overlay
 from agentclient.jobs.disk_port import IO_ERROR, DiskPort
 from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.fleece import is_place, take_out_left
@@ -237,23 +237,16 @@ def _delete(
     mine = {node: one for node, one in seen.files.items() if node in closed}
     looking = partial(_overlays, copy, [path for path, _ in mine.values()], seen)
     overlays = patiently(JobControl(), "looking at its overlays", looking)
-    removed, kept, left, incomplete = list[str](), list[str](), list[str](), []
+    kept, left, incomplete = list[str](), list[str](), []
     for node, (path, number) in mine.items():
         if path in overlays:
-            left.append(
-                f"the overlay {printable(path, 300)}, which no disk of the VM uses, and which "
-                "may hold what its guest has written"
-            )
+            left.append(kept_overlay(path))
         elif copy.complete and not is_place(node):
             kept.append(str(path))
         else:
-            incomplete.append((f"the incomplete file {printable(path, 300)}", path, number))
-    for (_, path, _), problem in zip(incomplete, delete_files(incomplete), strict=True):
-        if problem is None:
-            removed.append(str(path))
-        else:
-            left.append(problem)
-    return removed, kept, left
+            incomplete.append((path, number))
+    removed, undeleted = delete_incomplete(incomplete)
+    return removed, kept, [*left, *undeleted]
 
 
 def _forget(block: BlockLayer, seen: _Looked, kept: Collection[Path], left: list[str]) -> list[str]:

@@ -14,7 +14,7 @@ from agentclient.jobs.archive import Begun
 from agentclient.jobs.called_port import CALL_S, CalledPort
 from agentclient.jobs.cancel import cancel_jobs
 from agentclient.jobs.control import JobControl
-from agentclient.jobs.delete_files import delete_files
+from agentclient.jobs.delete_files import delete_incomplete, kept_overlay
 from agentclient.jobs.disk_port import IO_ERROR
 from agentclient.jobs.errors import JobFailed
 from agentclient.jobs.left import Cleared, LeftCopy, check_left
@@ -89,27 +89,20 @@ def _delete(copy: LeftCopy, looked: _Looked) -> tuple[list[str], list[str], list
     Returns:
         The files that were deleted, the complete ones, and what is left, each as a clause.
     """
-    removed, kept, left = list[str](), list[str](), list[str]()
+    kept, left = list[str](), list[str]()
     complete = copy.complete and copy.kind == JobKind.BACKUP
-    incomplete: list[tuple[str, Path, None]] = []
+    incomplete: list[tuple[Path, None]] = []
     for path in looked.files:
         if path in looked.overlays:
-            left.append(
-                f"the overlay {printable(path, 300)}, which no disk of the VM uses, and which may "
-                "hold what its guest has written"
-            )
+            left.append(kept_overlay(path))
         elif complete:
             kept.append(str(path))
         elif path.parent in looked.begun or copy.kind != JobKind.BACKUP:
-            incomplete.append((f"the incomplete file {printable(path, 300)}", path, None))
+            incomplete.append((path, None))
         else:
             left.append(f"the file {printable(path, 300)}, which is not known to be incomplete")
-    for (_, path, _), problem in zip(incomplete, delete_files(incomplete), strict=True):
-        if problem is None:
-            removed.append(str(path))
-        else:
-            left.append(problem)
-    return removed, kept, left
+    removed, undeleted = delete_incomplete(incomplete)
+    return removed, kept, [*left, *undeleted]
 
 
 def _look(copy: LeftCopy, used: set[str]) -> _Looked:
