@@ -73,6 +73,16 @@ class RoomyGuest(DomainGuest):
         return super()._xml(built).replace("  </devices>", more, 1)
 
 
+def domains_alone(uri: str, folder: Path) -> Engine:
+    """Return an engine for one daemon's domains: the guests of other tests are not visited.
+
+    Args:
+        uri: the daemon's address.
+        folder: where its journal is.
+    """
+    return Engine(backends=[LibvirtBackend(wanted([uri]))], journal=folder / "journal.db")
+
+
 class Copier:
     """Somebody with frostwatch, one guest under libvirt, and a folder for its copies.
 
@@ -86,10 +96,7 @@ class Copier:
         self.guest = guest
         self.folder = folder
         self.told: list[Event] = []
-        self.engine = Engine(
-            backends=[LibvirtBackend(wanted([guest.daemon.uri]))],
-            journal=folder.parent / "journal.db",
-        )
+        self.engine = domains_alone(guest.daemon.uri, folder.parent)
 
     def __enter__(self) -> Self:
         return self

@@ -9,14 +9,11 @@ import sys
 import time
 from pathlib import Path
 
-from agentclient import Engine
-from agentclient.backends.libvirt.backend import LibvirtBackend
-from agentclient.backends.libvirt.uris import wanted
 from agentclient.jobs.called.backup import CalledBackup
 from agentclient.jobs.request import BackupRequest
 from agentclient.model.events import Event, JobEnded, StageBegan
 from tests.guests.copy_window import LONG_WINDOW
-from tests.guests.libvirt_copying import LARGE
+from tests.guests.libvirt_copying import LARGE, domains_alone
 
 
 def tell(event: Event) -> None:
@@ -43,9 +40,7 @@ def main(uri: str, name: str, folder: Path, limit: int, seconds: float) -> None:
     """Make the copy."""
     SlowBackup.seconds = seconds
     request = BackupRequest(folder=folder, disks=(LARGE,), freeze=LONG_WINDOW)
-    with Engine(
-        backends=[LibvirtBackend(wanted([uri]))], journal=folder.parent / "journal.db"
-    ) as engine:
+    with domains_alone(uri, folder.parent) as engine:
         vm = engine.find_one(f"libvirt:{name}")
         engine.jobs.begin(vm, lambda context: SlowBackup(context, request), tell, limit).wait()
 

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from agentclient.backends.libvirt.backend import LibvirtBackend
-from agentclient.backends.libvirt.uris import wanted
 from agentclient.engine import Engine
 from agentclient.model.errors import BadInput
 from agentclient.model.events import EventKind
@@ -30,6 +28,7 @@ from tests.guests.command import ROOT, ended, holders_of
 from tests.guests.lab import DomainGuest, Libvirtd, start_bare
 from tests.guests.lab.shell import wait_until
 from tests.guests.lab.sshd import HOST, Sshd
+from tests.guests.libvirt_copying import domains_alone
 from tests.guests.libvirt_operator import SOON_S, DomainOperator
 from tests.guests.test_libvirt import in_the_hook
 
@@ -40,8 +39,7 @@ PATIENT_S = 40.0
 @pytest.fixture
 def engine(libvirtd: Libvirtd, tmp_path: Path) -> Iterator[Engine]:
     """Frostwatch, which watches one daemon's domains."""
-    domains = LibvirtBackend(wanted([libvirtd.uri]))
-    with Engine(backends=[domains], journal=tmp_path / "journal.db") as engine:
+    with domains_alone(libvirtd.uri, tmp_path) as engine:
         yield engine
 
 
