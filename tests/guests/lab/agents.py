@@ -105,11 +105,11 @@ class AgentFaults(Machine):
         self.shell(self._clear_hook_command())
 
     def hook_log(self) -> list[str]:
-        """What the hook was called with since boot, in order: "freeze" and "thaw".
+        """What the hook was called with since boot or `calm_down()`: "freeze" and "thaw".
 
         Calls are recorded whether or not a hook is set.
         """
-        return self.shell("cat /run/lab/hook.log 2>/dev/null || true").split()
+        return self.shell("cat /run/lab/hook.log").split()
 
     def _respawn_command(self, seconds: float | None) -> str:
         """Take a respawn policy as the one to be; gives the command that makes it so."""

@@ -88,7 +88,8 @@ class Guest(Loads):
             self.throttle(self.options.throttle)
         # In one go: each command costs the emulation as much as what it does.
         respawn = self._respawn_command(self.options.respawn)
-        script = [self._clear_hook_command(), respawn, self._thaw_command(), _FORGET_FREEZE]
+        script = [self._clear_hook_command(), respawn, self._thaw_command()]
+        script += [": >/run/lab/hook.log", _FORGET_FREEZE]
         self.shell("\n".join(script), timeout=60.0)
         if self.options.autostart and self.options.agent != "none":
             wait_until(self._agent_runs, 20.0, "the agent")

@@ -15,6 +15,7 @@ for word in $words; do
 done
 echo "$respawn" >/run/lab/respawn
 echo "$autostart" >/run/lab/autostart
+: >/run/lab/hook.log
 
 for order in /lib/modules/order*; do
     while read -r module; do
