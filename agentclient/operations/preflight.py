@@ -139,14 +139,15 @@ class Preflight:
     def _with_client(self, view: MonitorView) -> MonitorView:
         """Return a view, with the client that is known where the monitor did not answer.
 
-        The kernel tells it, or the last look that showed something. Whoever connects behind another
-        client waits in silence, as for an agent that hangs.
+        The kernel tells it, or the last look that showed something, until one is answered. Whoever
+        connects behind another client waits in silence, as for an agent that hangs.
         """
         if view.client is not None or not self._access.is_observable:
             return view
         holders = self._access.holders()
         is_served = holders is not None and holders.client is not None
-        was_served = self._context.state.agent.state is AgentState.BUSY
+        is_blind = view.late or view.problem is not None
+        was_served = is_blind and self._context.state.agent.state is AgentState.BUSY
         return view._replace(client=True) if is_served or was_served else view
 
     def _is_held_elsewhere(self) -> bool:

@@ -251,6 +251,16 @@ def test_where_the_monitor_is_late_a_client_that_was_seen_is_waited_for(world: W
     assert world.endpoint.channels == []
 
 
+def test_a_client_that_was_seen_counts_until_a_look_is_answered(world: World) -> None:
+    """Under libvirt no look tells of a client, an answered one neither."""
+    world.fleet = Fleet()
+    world.fleet.set_vms("qemu", [world.vm])
+    busy = AgentHealth(AgentState.BUSY, KnownBy.CLIENT)
+    world.fleet.update(world.vm.id, lambda state: state._replace(agent=busy))
+    world.views = (UP._replace(client=None),)
+    assert isinstance(world.run(), Prepared)
+
+
 def test_where_the_monitor_is_late_and_the_client_has_left_it_is_frozen(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
