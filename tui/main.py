@@ -172,7 +172,7 @@ def _is_plugin(arguments: list[str]) -> bool:
 
 def _unwritable(arguments: list[str], sentence: str, code: int) -> int:
     """Tell on stderr that nothing can be told on stdout."""
-    _forget_stdout()
+    load("tui.cli.stdout", "forget")()
     return _complain(sentence, UNKNOWN if _is_plugin(arguments) else code)
 
 
@@ -251,11 +251,6 @@ def _is_open(number: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def _forget_stdout() -> None:
-    """Point stdout at nothing, so that the interpreter's last flush doesn't complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 if __name__ == "__main__":

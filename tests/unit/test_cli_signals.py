@@ -181,14 +181,22 @@ def test_a_plugin_whose_line_can_not_be_written_is_unknown(to: str | None) -> No
 
 
 def test_a_reader_that_leaves_after_one_line_is_no_failure() -> None:
-    for words in (("list",), ("doctor",)):
-        command = shlex.join([sys.executable, "-m", "tui.main", *_DRILL, *words])
-        done = subprocess.run(
-            ["bash", "-c", f"{command} | head -1; exit ${{PIPESTATUS[0]}}"],
-            cwd=ROOT, text=True, capture_output=True, timeout=30,
-        )  # fmt: skip
-        assert (done.returncode, done.stderr) == (0, "")
-        assert len(done.stdout.splitlines()) == 1
+    """The command has the exit code that it has with one who reads all of it."""
+    tells = "[tell('x') or time.sleep(0.3) for _ in range(3)]"
+    program = f"{_TELLS}\nmain.cli.callback = lambda **_: {tells} and 1\nexit(main.run([]))"
+    python = shlex.join([sys.executable, "-c", program])
+    done = subprocess.run(
+        ["bash", "-c", f"{python} | head -1; exit ${{PIPESTATUS[0]}}"],
+        cwd=ROOT, text=True, capture_output=True, timeout=30,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (1, "x\n", "")
+
+
+_TELLS = """
+import time
+from tui import main
+from tui.cli.tell import whole as tell
+"""
 
 
 _DRILL = ("--no-config", "--drill", "3")

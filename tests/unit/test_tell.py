@@ -27,7 +27,7 @@ SAYS = re.compile(
     r"\bclick\.(?:s?echo|confirm|prompt)\(|(?<![.\w])print\(|sys\.std(?:out|err)\.write\("
 )
 # `output` writes what `tell` has folded, in its own thread.
-WRITERS = ("tui/cli/tell.py", "tui/cli/output.py")
+WRITERS = ("tui/cli/stdout.py", "tui/cli/tell.py", "tui/cli/output.py")
 
 
 def test_nobody_else_writes_to_a_terminal() -> None:

@@ -11,7 +11,6 @@ last one that waits.
 from __future__ import annotations
 
 import queue
-import select
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from typing import NamedTuple
 import click
 
 from agentclient.model.errors import NO_THREAD, FrostwatchError, why_no_thread
+from tui.cli.stdout import reader_has_gone
 from tui.shared.folding import FURTHER, columns_of, folded
 
 _NO_READER = "nobody reads it any more"
@@ -78,7 +78,7 @@ class Output:
     @property
     def broken(self) -> bool:
         """Whether nobody reads stdout any more: also where nothing was to be written since."""
-        if not self._broken[False] and _reader_has_gone():
+        if not self._broken[False] and reader_has_gone():
             self.problem = self.problem or _NO_READER
             self._broken[False] = True
         return self._broken[False]
@@ -144,16 +144,6 @@ class Output:
             self._broken[err] = True
             if not err:
                 self.problem = _why(error)
-
-
-def _reader_has_gone() -> bool:
-    """Return whether stdout is a pipe whose reader has gone, or a terminal that has."""
-    poll = select.poll()
-    try:
-        poll.register(sys.stdout.fileno(), 0)
-        return any(found & select.POLLERR for _, found in poll.poll(0))
-    except (OSError, ValueError, AttributeError):  # it is closed, or a program's own
-        return False
 
 
 def _why(error: OSError | ValueError) -> str:

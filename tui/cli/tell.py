@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import click
 
+from tui.cli import stdout
 from tui.shared.folding import FURTHER, columns_of, folded
 
 
@@ -21,7 +22,7 @@ def out(text: str, below: int = FURTHER) -> None:
         text: one line or several; the spaces before each are kept.
         below: how many cells further to the right stands what is broken off a line.
     """
-    click.echo(folded(text, columns_of(sys.stdout), below))
+    stdout.write(folded(text, columns_of(sys.stdout), below))
 
 
 def err(text: str, below: int = FURTHER) -> None:
@@ -36,11 +37,11 @@ def note(text: str) -> None:
 
 def whole(text: str) -> None:
     """Print what a person copies, or a program reads: as it stands."""
-    click.echo(text)
+    stdout.write(text)
 
 
 def rows(lines: Sequence[str], after: Iterable[str] = ()) -> None:
-    """Print a table at once, so that ``| head -1`` is no reader that has gone too early.
+    """Print a table at once.
 
     Args:
         lines: whoever made them has decided about their width and their colours.
@@ -49,7 +50,7 @@ def rows(lines: Sequence[str], after: Iterable[str] = ()) -> None:
     columns = columns_of(sys.stdout)
     found = [*lines, *(folded(one, columns) for one in after)]
     if found:
-        click.echo("\n".join(found), color=True)
+        stdout.write("\n".join(found), color=True)
 
 
 def confirmed(question: str) -> bool:
