@@ -127,7 +127,7 @@ async def test_who_holds_a_guest_is_told_until_it_is_thawed(still: StillClock) -
         put(session.fleet, qemu("db1"), held_by=ROOT, freeze=FreezeInfo(FreezeState.FROZEN))
         await session.settle(1)
         book.free.set()
-        await session.until(lambda: "pid 1316" in session.flat)
+        await session.until(lambda: "is held by root, pid 1316" in session.flat)
         put(session.fleet, qemu("db1"), held_by=None)
         await session.settle(1)
         assert "is held by root" in session.flat, "its agent has not answered yet"

@@ -368,19 +368,30 @@ def test_calls_that_hang_do_not_pile_up(night: Night) -> None:
 # -- what was left ---------------------------------------------------------------------------------
 
 
-def test_a_backup_whose_frostwatch_has_ended_is_found_ended_and_deleted(night: Night) -> None:
+def test_a_backup_whose_frostwatch_has_ended_is_found_ended_and_deleted(
+    night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
     night.disks.finishes = None
+    begun, ended = threading.Event(), threading.Event()
+    begin = night.disks.begin_backup
+
+    def begin_and_stop(*works: Any, **how: Any) -> None:
+        begin(*works, **how)
+        begun.set()
+        ended.wait(30)  # as one that has ended: it looks at nothing, and undoes nothing
+
+    monkeypatch.setattr(night.disks, "begin_backup", begin_and_stop)
     job = CalledBackup(night.context(), BackupRequest(folder=night.to))
     thread = threading.Thread(target=job.run)
     thread.start()
-    while not night.disks.running:
-        time.sleep(0.01)
+    assert begun.wait(30)
     port = CalledPort(night.disks)
     (copy,) = find_copies(port, lambda _: True)
     assert (copy.kind, copy.running, copy.complete) == (JobKind.BACKUP, False, False)
     folder = Path(copy.files[0]).parent
     cleared = clear_called(port, copy)
     night.control.cancel()
+    ended.set()
     thread.join()
     assert str(folder / "vda.qcow2") in cleared.removed
     assert (cleared.kept, cleared.left) == ((), ())
