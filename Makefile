@@ -38,7 +38,7 @@ other: compiled
 	$(OTHER) $(TESTS) -n 2 -m both tests/guests
 
 rest: compiled
-	$(TESTS) -n 4 tests/console tests/unit
+	$(TESTS) -n 6 tests/console tests/unit
 
 # Once, and not by each worker at the same time.
 compiled: $(DEV) packages
