@@ -7,6 +7,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,6 +28,7 @@ Record = Callable[[str, object], None]
 REFRESHES = amount(25, 9)
 KEYS = amount(150, 50)
 STARTS = amount(7, 3)
+SETTLES_S, AT_REST_S = amount(15.0, 8.0), amount(20.0, 10.0)
 BY_NAME = "s"  # the key that leads from the first order to the second
 CHILD = ("-m", "tests.benchmarks.children")
 EMPTY = ("-m", "tests.benchmarks.empty")
@@ -215,3 +217,36 @@ def test_from_the_start_to_the_table(record_property: Record) -> None:
     record_property("empty_app_s", round(least, 3))
     print(f"first table after {own:.3f} s, an empty app's text after {least:.3f} s")
     assert own / least < 2.5
+
+
+# -- at rest ------------------------------------------------------------------------------------
+
+
+def cpu_seconds(stat: Path) -> float:
+    """Return how much CPU a process or a thread has taken, by its file in `/proc`."""
+    fields = stat.read_bytes().rpartition(b")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@pytest.mark.parametrize("guests", [24, 100, 1000])
+def test_at_rest(record_property: Record, guests: int) -> None:
+    """A console on guests of a drill at which nobody presses a key, beside its own start.
+
+    The main thread paints; the others visit the guests. The aim is 5 % of a core.
+    """
+    with on_pty(("-m", "tui.start", "--drill", str(guests))) as running:
+        running.wait_for("▌")
+        whole = Path(f"/proc/{running.process.pid}")
+        thread = whole / "task" / whole.name
+        start = cpu_seconds(thread / "stat")
+        time.sleep(SETTLES_S)
+        before = [cpu_seconds(one / "stat") for one in (thread, whole)]
+        time.sleep(AT_REST_S)
+        after = [cpu_seconds(one / "stat") for one in (thread, whole)]
+    painting, all_of_it = (
+        (late - early) / AT_REST_S for early, late in zip(before, after, strict=True)
+    )
+    record_property("painting", round(painting, 3))
+    record_property("with_visits", round(all_of_it, 3))
+    print(f"{guests} guests: painting {painting:.1%} of a core, with visits {all_of_it:.1%}")
+    assert painting * 10 < start, "ten seconds of rest are less than the start"
