@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Container, Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice, takewhile
 from typing import NamedTuple
 
+from agentclient.fleet.clock_steps import ClockSteps, moved, passed
 from agentclient.fleet.logs import Logs
 from agentclient.fleet.recent_lines import FleetLine, RecentLines
 from agentclient.fleet.visible_state import same_visible_state
@@ -50,7 +51,9 @@ class Fleet:
 
     Args:
         logs: where log lines are kept; None for `Logs` with its default bounds.
-        wall: returns the wall clock's time, for log lines; never called under the fleet's lock.
+        wall: returns the time, where that is not the wall clock's, and is never set.
+        counted: returns the seconds that have passed since some moment, however `wall` is set;
+            None if it never is. Without `wall`, they are those of this host.
         configure: adds the operator's settings for a VM to what its source lists.
     """
 
@@ -58,7 +61,8 @@ class Fleet:
         self,
         *,
         logs: Logs | None = None,
-        wall: Callable[[], datetime] = now,
+        wall: Callable[[], datetime] | None = None,
+        counted: Callable[[], float] | None = None,
         configure: Callable[[Vm], Vm] = lambda vm: vm,
     ) -> None:
         self._lock = threading.Lock()
@@ -67,10 +71,34 @@ class Fleet:
         self._removed: dict[VmId, int] = {}
         self._logs = logs or Logs()
         self._recent = RecentLines()
-        self.wall = wall
+        self._wall = wall or now
+        counted = passed if wall is None else counted
+        self._steps = None if counted is None else ClockSteps(self._wall, counted)
         self._configure = configure
         self._version = 0
         self._readers: list[FleetReader] = []
+
+    def wall(self) -> datetime:
+        """Return the wall clock's time."""
+        self._follow_clock()
+        return self._wall()
+
+    @property
+    def clock_set(self) -> timedelta:
+        """By how much the wall clock was set since the fleet was made."""
+        return timedelta() if self._steps is None else self._steps.total
+
+    def _follow_clock(self) -> None:
+        """Move the times of all states if the wall clock was set, so that ages stay right."""
+        if self._steps is None or not self._steps.is_set:
+            return
+        with self._lock:
+            by = self._steps.take()
+            if by is not None:
+                for vm_id, state in self._states.items():
+                    self._states[vm_id] = moved(state, by)
+                for reader in self._readers:
+                    reader._move(by)
 
     def reader(self) -> FleetReader:
         """Return a new reader; it stays registered as long as the fleet exists."""
@@ -87,6 +115,7 @@ class Fleet:
 
     def states(self) -> tuple[VmState, ...]:
         """Return all states, in the order in which the VMs were found."""
+        self._follow_clock()
         with self._lock:
             return tuple(self._states.values())
 
@@ -256,6 +285,7 @@ class FleetReader:
     def changes(self) -> FleetChange:
         """Return what has changed since the last call; the first call returns every VM."""
         fleet = self._fleet
+        fleet._follow_clock()
         with fleet._lock:
             changed = _later(fleet._worded, self.version)
             removed = _later(fleet._removed, self.version)
@@ -276,6 +306,10 @@ class FleetReader:
     def _set_aside(self, state: VmState) -> None:
         """Keep the last state before a visible change, until the next call of `changes`."""
         self._before.setdefault(state.id, state)
+
+    def _move(self, by: timedelta) -> None:
+        """Move the times of the states that were kept, as the fleet moves those of its own."""
+        self._before = {vm_id: moved(state, by) for vm_id, state in self._before.items()}
 
 
 def _start(vm: Vm) -> tuple[object, ...]:

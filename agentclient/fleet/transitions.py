@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
 from agentclient.model.durations import in_words
@@ -19,6 +19,8 @@ from agentclient.model.vm import VmId
 # So long before its end a held window is nearly over; one that is shorter than twice that never is.
 NEARLY_S: Final = 10.0
 _MOST_TOLD: Final = 64  # of one VM
+# What began at the same time is the same; where the wall clock was set, that is computed anew.
+_SAME: Final = timedelta(seconds=1)
 _HELD: Final = frozenset({Phase.HELD, Phase.AT_RISK})
 _UNANSWERED: Final = frozenset({OutcomeKind.LOST, OutcomeKind.TIMEOUT})
 _WELL: Final = frozenset({OutcomeKind.VERIFIED, OutcomeKind.UNVERIFIED})
@@ -45,26 +47,39 @@ class TransitionLog:
         self._known: dict[VmId, VmState] = {}
         self._freezes: dict[VmId, _Freeze] = {}
         self._told: dict[VmId, dict[object, None]] = {}
+        self._clock_set = timedelta()
 
-    def take(self, state: VmState, at: datetime) -> list[Happened]:
+    def take(
+        self, state: VmState, at: datetime, clock_set: timedelta = timedelta()
+    ) -> list[Happened]:
         """Return what has happened to a VM since its last state.
 
         Args:
             state: its state now.
             at: the wall clock.
+            clock_set: by how much the wall clock was set since the first call.
         """
+        self._clock_set = clock_set
         old = self._known.get(state.id)
         self._known[state.id] = state
         return [*self._ours(old, state, at), *self._others(old, state, at), *self._left(state, at)]
 
-    def tick(self, states: Iterable[VmState], at: datetime, monotonic: float) -> list[Happened]:
+    def tick(
+        self,
+        states: Iterable[VmState],
+        at: datetime,
+        monotonic: float,
+        clock_set: timedelta = timedelta(),
+    ) -> list[Happened]:
         """Return which held windows are nearly over now.
 
         Args:
             states: the states of all VMs.
             at: the wall clock.
             monotonic: the monotonic clock.
+            clock_set: by how much the wall clock was set since the first call.
         """
+        self._clock_set = clock_set
         return [one for state in states if (one := self._nearly(state, at, monotonic)) is not None]
 
     def forget(self, vm_id: VmId) -> None:
@@ -99,7 +114,7 @@ class TransitionLog:
         elif held is not None and held.until is not None and held.state is FreezeState.FROZEN:
             left = (held.until - at).total_seconds()
             whole = (held.until - held.since).total_seconds() if held.since else left
-            key, who = held.until, str(held)
+            key, who = self._time("held", state, held.until), str(held)
         else:
             return None
         if not 0 < left <= NEARLY_S or whole < 2 * NEARLY_S or not self._is_new(state, key):
@@ -117,7 +132,9 @@ class TransitionLog:
             if ended.result is OthersResult.ANSWERED:
                 text = f"{by}: their command was answered after {in_words(ended.seconds)}"
                 yield _happened(new, Transition.ANSWERED, at, Level.INFO, text, "", by)
-            elif ended.result is not OthersResult.THAWED and self._is_new(new, ended.since):
+            elif ended.result is not OthersResult.THAWED and self._is_new(
+                new, self._time("lost", new, ended.since)
+            ):
                 cause = f" ({ended.cause})" if ended.cause else ""
                 text = f"{by}: their command is lost{cause}"
                 yield _happened(new, Transition.LOST, at, Level.ERROR, text, "", by)
@@ -127,16 +144,24 @@ class TransitionLog:
             kind, word = Transition.ANSWERED, FreezeState.FROZEN.value
             yield _happened(new, kind, at, Level.INFO, str(held), word, held.who)
         others = doer(new) if others_freeze(new) is OthersFreeze.LOST else None
-        if others is not None and self._is_new(new, others.since):
+        if others is not None and self._is_new(new, self._time("lost", new, others.since)):
             yield _happened(new, Transition.LOST, at, Level.ERROR, str(others), "", str(others))
 
     def _left(self, new: VmState, at: datetime) -> Iterator[Happened]:
         """Yield that a guest may stay frozen, whoever froze it."""
         frozen = new.freeze.state.value if new.freeze.state else ""
         for key, text, word, by in _left_by(new):
+            if isinstance(key, datetime):
+                key = self._time("others", new, key)  # noqa: PLW2901 - the same, as it is kept
             if self._is_new(new, key):
                 kind = Transition.LEFT_FROZEN
                 yield _happened(new, kind, at, Level.ERROR, text, word or frozen, by)
+
+    def _time(self, what: str, state: VmState, at: datetime) -> object:
+        """Return the key of what began, or ends, at some time: the same after a set clock."""
+        at -= self._clock_set
+        told = self._told.get(state.id, {})
+        return next((key for key in told if _is_alike(key, what, at)), (what, at))
 
     def _is_new(self, state: VmState, key: object) -> bool:
         """Return whether something was not told of a VM yet; from now on it was."""
@@ -149,6 +174,13 @@ class TransitionLog:
         return True
 
 
+def _is_alike(key: object, what: str, at: datetime) -> bool:
+    match key:
+        case (str() as other, datetime() as then):
+            return other == what and abs(then - at) < _SAME
+    return False
+
+
 def _left_by(state: VmState) -> Iterator[tuple[object, str, str, str]]:
     """Yield what leaves a guest frozen: what it is told by, a sentence, a word, and whose it is."""
     left, last, late = state.left_by, state.last, state.freeze.overdue
@@ -157,7 +189,7 @@ def _left_by(state: VmState) -> Iterator[tuple[object, str, str, str]]:
     if late is not None and others_freeze(state) is OthersFreeze.FROZEN:
         others = doer(state)
         who = "somebody else" if others is None or others.by is None else str(others.by)
-        yield ("others", state.freeze.since), f"left frozen by {who}: {late}", "", who
+        yield state.freeze.since, f"left frozen by {who}: {late}", "", who
     if state.progress is None and state.left_frozen and last is not None and not last.kept:
         text = f"MAY STILL BE FROZEN: {last.reason}"
         yield ("ours", last.seconds, last.reason), text, last.kind.value, ""

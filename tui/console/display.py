@@ -131,7 +131,7 @@ class Display:
             for notice in notice_of_change(before, after, at, ours=after.id in ended):
                 self.show_notice(notice)
         if self._teller is not None:
-            self._teller.changed(after for _, after in news)
+            self._teller.changed((after for _, after in news), self._fleet.clock_set)
             self._teller.ring()
 
     def second(self) -> None:
@@ -148,7 +148,7 @@ class Display:
         self._update_handover()
         self._tell_problems()
         if self._teller is not None:
-            for notice in self._teller.second(self._fleet.states()):
+            for notice in self._teller.second(self._fleet.states(), self._fleet.clock_set):
                 self.show_notice(notice)
             self._teller.ring()
 

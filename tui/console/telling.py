@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
 
 from agentclient.fleet.transitions import TransitionLog
 from agentclient.model.snapshot import VmState
@@ -56,12 +57,17 @@ class Teller:
         """Ring for what has come."""
         self._alarm.ring()
 
-    def changed(self, states: Iterable[VmState]) -> None:
-        """Tell what has happened to VMs since their last states."""
+    def changed(self, states: Iterable[VmState], clock_set: timedelta) -> None:
+        """Tell what has happened to VMs since their last states.
+
+        Args:
+            states: their states now.
+            clock_set: by how much the wall clock was set meanwhile.
+        """
         if self._follows:
             at = self._clock.wall()
             for state in states:
-                for happened in self._log.take(state, at):
+                for happened in self._log.take(state, at, clock_set):
                     self._tell(happened)
 
     def forget(self, vm_ids: Iterable[VmId]) -> None:
@@ -69,11 +75,16 @@ class Teller:
         for vm_id in vm_ids:
             self._log.forget(vm_id)
 
-    def second(self, states: Iterable[VmState]) -> Iterator[Notice]:
-        """Tell of windows that are nearly over; yield why the command fails."""
+    def second(self, states: Iterable[VmState], clock_set: timedelta) -> Iterator[Notice]:
+        """Tell of windows that are nearly over; yield why the command fails.
+
+        Args:
+            states: the states of all VMs.
+            clock_set: by how much the wall clock was set meanwhile.
+        """
         if self._follows:
             moment = self._clock.moment()
-            for happened in self._log.tick(states, moment.wall, moment.mono):
+            for happened in self._log.tick(states, moment.wall, moment.mono, clock_set):
                 self._tell(happened)
         while self._failures:
             yield Notice(Level.WARNING, self._failures.popleft(), self._clock.wall())

@@ -109,7 +109,8 @@ class _Watch:
             return
         self._next = time.monotonic() + SECOND_S
         states = [one for one in self._engine.fleet.states() if self._is_wanted(one.id)]
-        for happened in self._transitions.tick(states, now(), time.monotonic()):
+        clock_set = self._engine.fleet.clock_set
+        for happened in self._transitions.tick(states, now(), time.monotonic(), clock_set):
             self._notify.run(self._commands, happened)
 
     def _is_wanted(self, vm_id: VmId) -> bool:
@@ -119,7 +120,7 @@ class _Watch:
         if not self._is_wanted(state.id):
             return
         if self._notify.command:
-            for happened in self._transitions.take(state, now()):
+            for happened in self._transitions.take(state, now(), self._engine.fleet.clock_set):
                 self._notify.run(self._commands, happened)
         for event in self._log.take(state, now()):
             if self._as_json:
