@@ -24,7 +24,38 @@ def since_boot(row: Row, seconds: float, at: str) -> datetime:
         at: the wall clock's time at the event (RFC 3339); the clock may have been set since.
     """
     said = datetime.fromisoformat(at)
+    counted = _counted(row, seconds)
+    if counted is None or timedelta() <= counted - said < _suspended() + _CLOCK_SET:
+        return said  # the wall clock went on while this host was suspended
+    return _best(said, counted)
+
+
+def due_at(row: Row, seconds: float, at: str) -> datetime:
+    """Return when a deadline of a window is over, by the wall clock as it is set now.
+
+    Deadlines are counted on the monotonic clock, which stands still while this host is suspended.
+
+    Args:
+        row: the window.
+        seconds: the time from the request to the deadline, in seconds.
+        at: when it is over by the wall clock as it was set then (RFC 3339).
+    """
+    said = datetime.fromisoformat(at)
+    counted = _counted(row, seconds)
+    return said if counted is None else _best(said, counted)
+
+
+def _counted(row: Row, seconds: float) -> datetime | None:
+    """Return a time of a window by the time that has passed since; None if that isn't known."""
     if row["mono"] is None or row["boot"] != boot_id():
-        return said
-    counted = wall_now() - timedelta(seconds=time.monotonic() - row["mono"] - seconds)
+        return None
+    return wall_now() - timedelta(seconds=time.monotonic() - row["mono"] - seconds)
+
+
+def _best(said: datetime, counted: datetime) -> datetime:
     return said if abs(counted - said) < _CLOCK_SET else counted.replace(microsecond=0)
+
+
+def _suspended() -> timedelta:
+    """Return for how long this host was suspended since its boot."""
+    return timedelta(seconds=time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic())

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from agentclient.journal.clock import since_boot
+from agentclient.journal.clock import due_at, since_boot
 from agentclient.journal.identity import is_dead, is_here, socket_of
 from agentclient.journal.rows import UNREADABLE, from_identity
 from agentclient.journal.storage.jobs import Query
@@ -131,10 +131,10 @@ def _until(row: Row, state: FreezeState) -> datetime | None:
     with suppress(*UNREADABLE):
         asked = json.loads(row["request"])
         if state is FreezeState.FROZEN:
-            return _plus(_time(row, "replied"), _hold_s(row, asked))
+            return _due(row, "replied", _hold_s(row, asked))
         if state is FreezeState.FREEZING:
             names = ("first_timeout_s", "probe_timeout_s", "probes")
-            return _plus(_time(row, "sent"), Schedule(*(asked[name] for name in names)).total_s)
+            return _due(row, "sent", Schedule(*(asked[name] for name in names)).total_s)
     return None
 
 
@@ -144,8 +144,13 @@ def _hold_s(row: Row, asked: Mapping[str, Any]) -> float:
     return float(asked["hold_s"] if told is None else told)
 
 
-def _plus(at: datetime | None, seconds: float) -> datetime | None:
-    return None if at is None else at + timedelta(seconds=seconds)
+def _due(row: Row, name: str, seconds: float) -> datetime | None:
+    """Return when so many seconds after a moment of the window are over."""
+    at, after_s = row[f"{name}_at"], row[f"{name}_s"]
+    if at is None:
+        return None
+    said = datetime.fromisoformat(at) + timedelta(seconds=seconds)
+    return due_at(row, (after_s or 0.0) + seconds, said.isoformat())
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from agentclient.journal.clock import since_boot
+from agentclient.journal.clock import due_at
 from agentclient.journal.contract_types import is_of_contract
 from agentclient.journal.held_by_others import at_work
 from agentclient.journal.rows import UNREADABLE, EventEntry, Moment, from_identity
@@ -283,7 +283,7 @@ def _held_until(row: Row) -> datetime | None:
     since = row["replied_s"] if row["replied_s"] is not None else row["held_s"]
     if row["hold_s"] is None or since is None or row["held_at"] is None:
         return None
-    return since_boot(row, since + row["hold_s"], _later(row["held_at"], row["hold_s"]))
+    return due_at(row, since + row["hold_s"], _later(row["held_at"], row["hold_s"]))
 
 
 def _later(at: str, seconds: float) -> str:
