@@ -17,6 +17,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from agentclient.fleet.store import Fleet
+from agentclient.journal.clock import since_boot
+from agentclient.journal.identity import boot_id
 from agentclient.journal.rows import from_identity
 from agentclient.journal.storage.jobs import Query
 from agentclient.model.snapshot import FreezeInfo, VmState
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from agentclient.journal.writer import Journal
 
 KEPT: Final = timedelta(days=30)
+# A clock that differs by less is only adjusted.
+CLOCK_SET: Final = timedelta(seconds=3)
 FILE: Final = "sightings.json"
 PATIENCE_S: Final = 2.0
 
@@ -41,7 +45,8 @@ def remember(fleet: Fleet, journal: Journal, now: datetime) -> str | None:
     Returns:
         Why the states could not be stored, in one clause; None if they were.
     """
-    entries = _read(journal)
+    counted = fleet.counted()
+    entries = {name: _as_set(one, now, counted) for name, one in _read(journal).items()}
     changes = journal.ask(CHANGES, PATIENCE_S) or {}
     for state in fleet.states():
         entry = entries.get(str(state.id))
@@ -54,15 +59,16 @@ def remember(fleet: Fleet, journal: Journal, now: datetime) -> str | None:
             fleet.update(state.id, partial(_with_freeze, freeze=older))
     for state in fleet.states():
         if state.freeze.state is not None:
-            entries[str(state.id)] = _entry(state, now)
+            entries[str(state.id)] = _entry(state, now) | _clock(counted)
     return _write(journal, {name: one for name, one in entries.items() if _fresh(one, now)})
 
 
 def _changes(found: list[Rows]) -> Mapping[str, datetime]:
     changes = {}
     for row in found[0]:
-        at = _time(row["thawed_at"] or row["replied_at"])
-        if at is not None:
+        name = "thawed" if row["thawed_at"] else "replied"
+        if _time(row[f"{name}_at"]) is not None:
+            at = since_boot(row, row[f"{name}_s"] or 0.0, row[f"{name}_at"])
             changes[from_identity(row["vm"])] = at
     return changes
 
@@ -71,7 +77,8 @@ def _changes(found: list[Rows]) -> Mapping[str, datetime]:
 CHANGES: Final[Query[Mapping[str, datetime]]] = Query(
     [
         (
-            "SELECT vm, thawed_at, replied_at, max(id) FROM windows"
+            "SELECT vm, thawed_at, thawed_s, replied_at, replied_s, mono, boot, max(id)"
+            " FROM windows"
             " WHERE thawed_at IS NOT NULL OR replied_at IS NOT NULL GROUP BY vm",
             (),
         )
@@ -91,6 +98,31 @@ def _entry(state: VmState, now: datetime) -> dict[str, object]:
         "since": since.isoformat(),
         "seen": now.isoformat(),
     }
+
+
+def _clock(counted: float | None) -> dict[str, object]:
+    """Return by what a later run sees that the wall clock was set since."""
+    return {} if counted is None else {"boot": boot_id(), "counted": round(counted, 3)}
+
+
+def _as_set(entry: dict[str, object], now: datetime, counted: float | None) -> dict[str, object]:
+    """Return an entry with its times by the wall clock as it is set now.
+
+    Args:
+        entry: what an earlier run has stored.
+        now: the wall clock.
+        counted: seconds since the boot; None where the clock is never set.
+    """
+    seen, then = _time(entry.get("seen")), entry.get("counted")
+    if counted is None or seen is None or entry.get("boot") != boot_id():
+        return entry
+    if not isinstance(then, float | int):
+        return entry
+    step = now - timedelta(seconds=counted - then) - seen
+    if abs(step) < CLOCK_SET:
+        return entry
+    times = {name: _time(entry.get(name)) for name in ("since", "seen")}
+    return entry | {name: (at + step).isoformat() for name, at in times.items() if at is not None}
 
 
 def _process(state: VmState) -> list[int] | None:

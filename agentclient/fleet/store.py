@@ -72,8 +72,8 @@ class Fleet:
         self._logs = logs or Logs()
         self._recent = RecentLines()
         self._wall = wall or now
-        counted = passed if wall is None else counted
-        self._steps = None if counted is None else ClockSteps(self._wall, counted)
+        self._counted = passed if wall is None else counted
+        self._steps = ClockSteps(self._wall, self._counted) if self._counted else None
         self._configure = configure
         self._version = 0
         self._readers: list[FleetReader] = []
@@ -82,6 +82,10 @@ class Fleet:
         """Return the wall clock's time."""
         self._follow_clock()
         return self._wall()
+
+    def counted(self) -> float | None:
+        """Return the seconds since this host was started; None if `wall` is never set."""
+        return None if self._counted is None else self._counted()
 
     @property
     def clock_set(self) -> timedelta:

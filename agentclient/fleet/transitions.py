@@ -20,7 +20,7 @@ from agentclient.model.vm import VmId
 NEARLY_S: Final = 10.0
 _MOST_TOLD: Final = 64  # of one VM
 # What began at the same time is the same; where the wall clock was set, that is computed anew.
-_SAME: Final = timedelta(seconds=1)
+_SAME: Final = timedelta(seconds=2)
 _HELD: Final = frozenset({Phase.HELD, Phase.AT_RISK})
 _UNANSWERED: Final = frozenset({OutcomeKind.LOST, OutcomeKind.TIMEOUT})
 _WELL: Final = frozenset({OutcomeKind.VERIFIED, OutcomeKind.UNVERIFIED})

@@ -19,9 +19,14 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DB = VmId("qemu", "db1")
 
 
-def fleet(at: datetime, state: FreezeState | None = FreezeState.FROZEN, pid: int = 1) -> Fleet:
+def fleet(
+    at: datetime,
+    state: FreezeState | None = FreezeState.FROZEN,
+    pid: int = 1,
+    counted: float | None = None,
+) -> Fleet:
     """Return a fleet as one visit at `at` has seen it."""
-    found = Fleet(wall=lambda: at)
+    found = Fleet(wall=lambda: at, counted=None if counted is None else lambda: counted)
     found.set_vms("qemu", [Vm(DB, process=Process(pid, 7))])
     found.update(DB, lambda old: old._replace(freeze=FreezeInfo(state, at, foreign=True)))
     return found
@@ -106,3 +111,27 @@ def test_old_entries_are_forgotten_and_the_file_is_ours_alone(tmp_path: Path) ->
     empty = Fleet(wall=lambda: NOON + KEPT * 2)
     remember(empty, file, NOON + KEPT * 2)
     assert (tmp_path / FILE).read_text() == "{}"
+
+
+@pytest.mark.parametrize("hours", [-1, 1, -24 * 365])
+def test_an_age_outlives_a_clock_that_is_set_between_two_runs(tmp_path: Path, hours: int) -> None:
+    file = Journal(tmp_path / "journal.db")
+    remember(fleet(NOON, counted=1000.0), file, NOON)
+    later = NOON + timedelta(minutes=11, hours=hours)
+    second = fleet(later, counted=1660.0)
+    remember(second, file, later)
+    assert since(second) == later - timedelta(minutes=11)
+    third = fleet(later + timedelta(minutes=1), counted=1720.0)
+    remember(third, file, later + timedelta(minutes=1))
+    assert since(third) == since(second)
+
+
+def test_what_the_file_says_of_another_clock_is_checked(tmp_path: Path) -> None:
+    file = Journal(tmp_path / "journal.db")
+    remember(fleet(NOON, counted=1000.0), file, NOON)
+    text = (tmp_path / FILE).read_text()
+    (tmp_path / FILE).write_text(text.replace("1000.0", '"x"'))
+    later = NOON + timedelta(minutes=11)
+    again = fleet(later, counted=1660.0)
+    remember(again, file, later)
+    assert since(again) == NOON
