@@ -2,7 +2,8 @@
 
 A call may never return: its visit ends at the timeout all the same, but its thread counts until it
 returns. So a backend that hangs uses no more threads than its bound, and none of another backend.
-Where all threads of a lane hang, those that wait for one time out as well.
+Where all threads of a lane hang, those that wait for one time out as well. A VM whose call hangs
+gets no further one: it never takes more than one thread from the other VMs of its lane.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -31,6 +32,7 @@ class _Call:
     """
 
     lane: str
+    about: Hashable
     make: Callable[[], Any]
     done: Callable[[Any], None]
     failed: Callable[[Exception], None]
@@ -52,6 +54,7 @@ class Calls:
         self._waiting: dict[str, deque[_Call]] = {}
         self._made: dict[str, int] = {}
         self._hung: dict[str, int] = {}  # those that were made, and are over before they returned
+        self._hanging: set[tuple[str, Hashable]] = set()  # whose they are
         self._calls: list[_Call] = []
 
     @property
@@ -71,6 +74,8 @@ class Calls:
         done: Callable[[T], None],
         failed: Callable[[Exception], None],
         timeout_s: float,
+        *,
+        about: Hashable,
     ) -> None:
         """Make a call in a thread, as soon as its lane has a free one.
 
@@ -81,8 +86,14 @@ class Calls:
             failed: `deliver` calls it with the exception, or with a `TimeoutError`.
             timeout_s: how long the call may take, in seconds from its start; and how long it waits
                 for a thread while all of its lane hang.
+            about: the VM that it is about.
+
+        Raises:
+            TimeoutError: an earlier call about this VM hangs.
         """
-        call = _Call(lane, make, done, failed, timeout_s)
+        if (lane, about) in self._hanging:
+            raise TimeoutError("an earlier call about it has not returned: it hangs")
+        call = _Call(lane, about, make, done, failed, timeout_s)
         if self._hangs(lane):
             call.until = time.monotonic() + timeout_s
         self._calls.append(call)
@@ -95,7 +106,7 @@ class Calls:
             call, result, error = self._came.popleft()
             self._made[call.lane] -= 1
             if call.over:
-                self._returned(call.lane)
+                self._returned(call)
             self._start(call.lane)
             if not call.over:
                 self._end(call, result, error)
@@ -119,15 +130,17 @@ class Calls:
         else:
             text = f"its source has not answered within {call.timeout_s:g} s"
             self._hung[call.lane] = self._hung.get(call.lane, 0) + 1
+            self._hanging.add((call.lane, call.about))
             if self._hangs(call.lane):
                 for one in waiting:
                     one.until = time.monotonic() + one.timeout_s
         self._end(call, None, TimeoutError(text))
 
-    def _returned(self, lane: str) -> None:
+    def _returned(self, call: _Call) -> None:
         """Note that one has returned that had timed out: its thread is free for the next."""
-        self._hung[lane] -= 1
-        for one in self._waiting.get(lane, ()):
+        self._hung[call.lane] -= 1
+        self._hanging.discard((call.lane, call.about))
+        for one in self._waiting.get(call.lane, ()):
             one.until = float("inf")
 
     def _start(self, lane: str) -> None:

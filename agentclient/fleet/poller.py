@@ -332,9 +332,9 @@ class Poller:
         self, visit: _Visit, make: Callable[[], T], done: Callable[[T], None], timeout_s: float
     ) -> None:
         assert isinstance(visit.access, CalledAccess)
-        self._calls.begin(
-            visit.access.lane, make, done, partial(self._failed, visit), timeout_s + CALL_BACK_S
-        )
+        failed, bound_s = partial(self._failed, visit), timeout_s + CALL_BACK_S
+        lane, vm_id = visit.access.lane, visit.vm_id
+        self._calls.begin(lane, make, done, failed, bound_s, about=vm_id)
 
     def _on_result(
         self, visit: _Visit, before: VmState, blind: bool, result: ProbeResult | None
@@ -379,9 +379,11 @@ class Poller:
         self._end(visit, blind=blind)
 
     def _failed(self, visit: _Visit, error: Exception) -> None:
-        text = printable(f"the visit failed: {error!r}", 300)
-        self._fleet.update(visit.vm_id, lambda old: old._replace(trouble=text))
-        self._fleet.log(visit.vm_id, Level.ERROR, text)
+        said = error if isinstance(error, TimeoutError) else repr(error)
+        text, state = printable(f"the visit failed: {said}", 300), self._state(visit.vm_id)
+        if state is not None and state.trouble != text:
+            self._fleet.update(visit.vm_id, lambda old: old._replace(trouble=text))
+            self._fleet.log(visit.vm_id, Level.ERROR, text)
         self._end(visit, blind=True)
 
     def _end(self, visit: _Visit, *, blind: bool = False) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 
 import pytest
 
@@ -20,15 +22,30 @@ class Lane:
         self.calls = Calls(lambda: None)
         self.told: list[str] = []
         self.may_return = [threading.Event() for _ in range(MOST_AT_ONCE)]
+        self._vms = itertools.count()
 
-    def begin(self, make: threading.Event | None, timeout_s: float) -> None:
+    def begin(self, make: threading.Event | None, timeout_s: float, vm: str | None = None) -> None:
         def call() -> str:
             if make is not None:
                 make.wait(60.0)
             return "done"
 
         failed = lambda error: self.told.append(str(error))  # noqa: E731
-        self.calls.begin("far", call, self.told.append, failed, timeout_s)
+        about = f"another {next(self._vms)}" if vm is None else vm
+        self.calls.begin("far", call, self.told.append, failed, timeout_s, about=about)
+
+    def until_asked(self, vm: str) -> None:
+        """Wait until a VM whose call has hung can be asked again, and ask it."""
+        end, count = time.monotonic() + 20.0, len(self.told)
+        while True:
+            self.calls.deliver()
+            with suppress(TimeoutError):
+                self.begin(None, 5.0, vm)
+                break
+            assert time.monotonic() < end
+            time.sleep(0.005)
+        self.until(count + 1)
+        assert self.told[-1] == "done"
 
     def until(self, count: int) -> None:
         end = time.monotonic() + 20.0
@@ -77,3 +94,29 @@ def test_one_that_waits_for_busy_threads_waits_on(lane: Lane) -> None:
     lane.until(MOST_AT_ONCE + 1)
     assert lane.told.count("done") == 2
     assert HANGS not in lane.told
+
+
+def test_a_vm_whose_call_hangs_takes_one_thread_however_often_it_is_asked() -> None:
+    one, hangs = Lane(), threading.Event()
+    one.begin(hangs, 0.05, "db1")
+    one.until(1)
+    for _ in range(MOST_AT_ONCE * 2):
+        with pytest.raises(TimeoutError, match="an earlier call about it has not returned"):
+            one.begin(hangs, 0.05, "db1")
+    assert one.calls.in_flight == 0
+    for number in range(MOST_AT_ONCE * 2):
+        one.begin(None, 5.0, f"db{number + 2}")
+    one.until(1 + MOST_AT_ONCE * 2)
+    assert one.told.count("done") == MOST_AT_ONCE * 2, "the other VMs are asked"
+    hangs.set()
+    one.until_asked("db1")
+
+
+def test_one_vm_that_hangs_in_two_lanes_is_two() -> None:
+    one, hangs = Lane(), threading.Event()
+    one.begin(hangs, 0.05, "db1")
+    one.until(1)
+    one.calls.begin("near", lambda: "done", one.told.append, lambda _: None, 5.0, about="db1")
+    one.until(2)
+    assert one.told[-1] == "done"
+    hangs.set()

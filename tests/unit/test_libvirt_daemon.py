@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -710,7 +711,9 @@ def test_what_is_no_reply_fails(calls: DomainCalls, host: FakeHost, text: str) -
         calls.call(STATUS, None, 5.0)
 
 
-def test_freezes_are_limited_and_thaws_are_not(calls: DomainCalls, host: FakeHost) -> None:
+@pytest.fixture
+def pending(calls: DomainCalls, host: FakeHost) -> Iterator[threading.Event]:
+    """Have a freeze of the domain pending, until this is set."""
     go_on, began = threading.Event(), threading.Semaphore(0)
 
     def answer() -> str:
@@ -719,21 +722,38 @@ def test_freezes_are_limited_and_thaws_are_not(calls: DomainCalls, host: FakeHos
         return '{"return": 1}'
 
     host.domains[0].answer = answer
-    threads = [
-        threading.Thread(target=calls.call, args=(FREEZE, None, 60.0)) for _ in range(MOST_FREEZES)
-    ]
-    for thread in threads:
-        thread.start()
-    for _ in threads:
-        began.acquire(timeout=SOON_S)
-    with pytest.raises(AgentBusy, match="8 freezes are pending"):
-        calls.call(FREEZE, None, 60.0)
+    thread = threading.Thread(target=calls.call, args=(FREEZE, None, 60.0))
+    thread.start()
+    began.acquire(timeout=SOON_S)
     host.domains[0].answer = lambda: '{"return": 2}'
-    assert calls.call(THAW, None, 5.0) == 2
+    yield go_on
     go_on.set()
-    for thread in threads:
-        thread.join(SOON_S)
+    thread.join(SOON_S)
     assert calls.call(FREEZE, None, 5.0) == 2
+
+
+def test_freezes_are_limited_and_thaws_are_not(host: FakeHost, told: Told) -> None:
+    connections = Connections("qemu:///system")
+    calls = DomainCalls(connections, UUID, f"qemu:///system#{UUID}#3", told)
+    host.domains[0].answer = lambda: '{"return": 2}'
+    with ExitStack() as others:
+        for number in range(MOST_FREEZES):
+            others.enter_context(connections.freeze(f"another {number}"))
+        with pytest.raises(AgentBusy, match="8 freezes are pending"):
+            calls.call(FREEZE, None, 60.0)
+        assert calls.call(THAW, None, 5.0) == 2
+    assert calls.call(FREEZE, None, 5.0) == 2
+
+
+def test_a_domain_whose_freeze_hangs_takes_one_place_and_is_thawed(
+    calls: DomainCalls, pending: threading.Event
+) -> None:
+    for _ in range(MOST_FREEZES * 2):
+        with pytest.raises(AgentBusy, match="an earlier freeze of this domain"):
+            calls.call(FREEZE, None, 60.0)
+    with calls._connections.freeze("another"):
+        pass
+    assert calls.call(THAW, None, 5.0) == 2
 
 
 # -- what is pressed -------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,32 @@ def test_a_call_that_hangs_costs_its_own_vm_alone(
     assert cloud.state("db2").agent.state is AgentState.ALIVE
     near = cloud.fleet.get(VmId("fast", "near"))
     assert near.agent.state is AgentState.NONE
+
+
+def test_a_vm_that_hangs_at_each_visit_leaves_the_threads_to_the_others(
+    cloud: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(poller, "OBSERVE_S", 0.1)
+    monkeypatch.setattr(poller, "CALL_BACK_S", 0.1)
+    monkeypatch.setattr(calls_module, "MOST_AT_ONCE", 2)
+    db1, db2 = (cloud.backend.guests[name] for name in ("db1", "db2"))
+    db1.hangs.clear()
+    for _ in range(5):
+        cloud.visit()
+    db2.frozen = True
+    cloud.visit()
+    assert cloud.state("db2").freeze.state is FreezeState.FROZEN, "it is asked"
+    assert "an earlier call about it has not returned" in str(cloud.state("db1").trouble)
+    told = [line.text for line in cloud.fleet.log_since(db1.vm.id)]
+    assert len([one for one in told if "the visit failed" in one]) == 2, "each reason once"
+    db1.hangs.set()
+
+    def is_asked_again() -> bool:
+        cloud.visit()
+        return cloud.state("db1").agent.state is AgentState.ALIVE
+
+    until(is_asked_again)
+    assert cloud.state("db1").trouble is None
 
 
 def seen_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -294,9 +321,10 @@ def test_a_backend_that_hangs_takes_no_thread_from_another(
     hangs.clear()
     ended: list[object] = []
     calls = Calls(lambda: None)
-    for timeout_s in (0.05, 0.05, 30.0, 30.0):
-        calls.begin("hangs", lambda: hangs.wait(30.0), ended.append, ended.append, timeout_s)
-    calls.begin("well", lambda: "done", ended.append, ended.append, 5.0)
+    hang = partial(hangs.wait, 30.0)
+    for vm, timeout_s in enumerate((0.05, 0.05, 30.0, 30.0)):
+        calls.begin("hangs", hang, ended.append, ended.append, timeout_s, about=vm)
+    calls.begin("well", lambda: "done", ended.append, ended.append, 5.0, about=1)
 
     def delivered(count: int) -> bool:
         calls.deliver()
@@ -319,8 +347,8 @@ def test_a_bug_in_a_call_is_that_calls_alone() -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    calls.begin("one", broken, ended.append, ended.append, 5.0)
-    calls.begin("one", lambda: 1, broken, ended.append, 5.0)
+    calls.begin("one", broken, ended.append, ended.append, 5.0, about=1)
+    calls.begin("one", lambda: 1, broken, ended.append, 5.0, about=1)
 
     def delivered() -> bool:
         calls.deliver()
@@ -341,12 +369,12 @@ def test_a_call_without_a_thread_fails_at_once_and_leaves_its_place_to_the_next(
     with monkeypatch.context() as poor:
         poor.setattr(threading.Thread, "start", start)
         for _ in range(2):
-            calls.begin("one", lambda: 1, ended.append, ended.append, 60.0)
+            calls.begin("one", lambda: 1, ended.append, ended.append, 60.0, about=1)
         assert woken, "who waits for it is woken"
         calls.deliver()
     assert [f"there is no thread for it: {why}"] * 2 == [str(one) for one in ended]
     assert calls.in_flight == 0
-    calls.begin("one", lambda: 2, ended.append, ended.append, 60.0)
+    calls.begin("one", lambda: 2, ended.append, ended.append, 60.0, about=1)
 
     def delivered() -> bool:
         calls.deliver()

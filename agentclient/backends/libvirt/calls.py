@@ -68,7 +68,7 @@ class DomainCalls:
         self, command: str, arguments: Mapping[str, object] | None, timeout_s: float
     ) -> object:
         """Send one command to the agent, and return the value of its reply (see `AgentCalls`)."""
-        place = self._connections.freeze() if command in _FREEZES else nullcontext()
+        place = self._connections.freeze(self._uuid) if command in _FREEZES else nullcontext()
         began = time.monotonic()
         body = {"execute": command} | ({"arguments": dict(arguments)} if arguments else {})
         with place, self._connections.one() as (connection, binding):

@@ -42,7 +42,7 @@ class Connections:
         self.uri = uri
         self._lock = threading.Lock()
         self._idle: list[Any] = []
-        self._freezes = threading.BoundedSemaphore(MOST_FREEZES)
+        self._freezes: set[str] = set()  # the domains
 
     @contextmanager
     def one(self) -> Iterator[tuple[Any, Binding]]:
@@ -67,21 +67,29 @@ class Connections:
         self._keep(connection)
 
     @contextmanager
-    def freeze(self) -> Iterator[None]:
-        """Take one of the places for freezes.
+    def freeze(self, uuid: str) -> Iterator[None]:
+        """Take one of the places for freezes; a domain has one at the most, also if that hangs.
+
+        Args:
+            uuid: the domain's.
 
         Raises:
-            AgentBusy: all are taken.
+            AgentBusy: the domain has one already, or all are taken.
         """
-        if not self._freezes.acquire(blocking=False):
-            raise AgentBusy(
-                f"{MOST_FREEZES} freezes are pending in this daemon of libvirt already, and more"
-                " would keep thaws waiting"
-            )
+        with self._lock:
+            if uuid in self._freezes:
+                raise AgentBusy("an earlier freeze of this domain has not come back from libvirt")
+            if len(self._freezes) >= MOST_FREEZES:
+                raise AgentBusy(
+                    f"{MOST_FREEZES} freezes are pending in this daemon of libvirt already, and"
+                    " more would keep thaws waiting"
+                )
+            self._freezes.add(uuid)
         try:
             yield
         finally:
-            self._freezes.release()
+            with self._lock:
+                self._freezes.discard(uuid)
 
     def close_idle(self) -> None:
         """Close the connections that no call uses."""
