@@ -253,9 +253,9 @@ class BackupJob(ChainedBackup):
         if left:
             raise JobFailed(f"what the disks held at one moment can't be copied: {left[0]}")
         self._from_fleece = False
-        self.started = self.context.wall()
+        self.started = self.context.note_time()
         block.transaction(self._copy_actions({}, {}), CHANGE_S, grouped=True)
-        self.taken = self.context.wall()
+        self.taken = self.context.note_time()
 
     def _end_fleece(self) -> list[str]:
         """Take the filters out, and delete what they have kept.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
 
 from agentclient.access.guest_access import GuestAccess
 from agentclient.jobs.block import BlockLayer
@@ -24,6 +24,18 @@ if TYPE_CHECKING:
     from agentclient.operations.manager import OperationManager
 
 
+class Noted(NamedTuple):
+    """A time of the wall clock, which may be set after it.
+
+    Attributes:
+        at: the time, as the clock showed it.
+        clock_set: by how much it had been set until then.
+    """
+
+    at: datetime
+    clock_set: timedelta
+
+
 @dataclass(frozen=True, slots=True)
 class JobContext:
     """The collaborators of a job on one VM.
@@ -39,6 +51,7 @@ class JobContext:
         journal: the record of all windows; None where none is kept.
         read_only: why nothing may be done to this VM, as a clause; None if something may.
         state: returns what is known of the VM now; None if nobody keeps that.
+        clock_set: returns by how much the wall clock was set since some moment.
     """
 
     vm: Vm
@@ -51,6 +64,15 @@ class JobContext:
     journal: Journal | None = None
     read_only: str | None = None
     state: Callable[[], VmState] | None = None
+    clock_set: Callable[[], timedelta] = timedelta
+
+    def note_time(self) -> Noted:
+        """Return the time now, to be told later."""
+        return Noted(self.wall(), self.clock_set())
+
+    def time_of(self, noted: Noted | None) -> datetime | None:
+        """Return a time by the wall clock as it is set now; None for None."""
+        return None if noted is None else noted.at + (self.clock_set() - noted.clock_set)
 
     @property
     def agent_version(self) -> str | None:

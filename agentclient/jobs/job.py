@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from datetime import datetime
 
 from agentclient.jobs.block import BlockLayer, JobName
 from agentclient.jobs.cancel import cancel_jobs
 from agentclient.jobs.claim import Claim
-from agentclient.jobs.context import JobContext
+from agentclient.jobs.context import JobContext, Noted
 from agentclient.jobs.disk_port import DiskPort
 from agentclient.jobs.disks import check_none_new, choose_disks, left_out
 from agentclient.jobs.errors import JobCancelled, JobFailed, JobRefused, a_bug
@@ -57,8 +56,8 @@ class CopyJob(JobHandle, ABC):
             if it does not.
         needs_window: nothing but the guest's standing still makes its disks be of one moment.
         window: its window, open or over.
-        started: when the copy began (wall clock); None before.
-        taken: when it was taken (wall clock); None before.
+        started: when the copy began; None before.
+        taken: when it was taken; None before.
     """
 
     def __init__(self, context: JobContext, request: CopyRequest) -> None:
@@ -75,9 +74,9 @@ class CopyJob(JobHandle, ABC):
             context, request.policy, request.freeze, again, strict=request.strict
         )
         self.began_at = time.monotonic()
-        self._asked = context.wall()
-        self.started: datetime | None = None
-        self.taken: datetime | None = None
+        self._asked = context.note_time()
+        self.started: Noted | None = None
+        self.taken: Noted | None = None
         self._threads: ThreadReserve | None = None
         self._claim: Claim | None = None
         self._ends_within_s: float | None = None
@@ -283,9 +282,9 @@ class CopyJob(JobHandle, ABC):
         self.context.control.check()
         self._stage(JobStage.STARTING, "taking the copy")
         self.check_alone()
-        self.started = self.context.wall()
+        self.started = self.context.note_time()
         self.start()
-        self.taken = self.context.wall()
+        self.taken = self.context.note_time()
         self.context.control.check()  # a cancellation has ended the window as well
         self.window.check(is_needed=self.needs_window)
         if self.window.frozen_at is not None:
@@ -333,14 +332,15 @@ class CopyJob(JobHandle, ABC):
         self.context.reporter.progress(progress, listeners=False)
 
     def times(self) -> JobTimes:
-        """Return when what happened; now counts as its end."""
+        """Return when what happened, by the wall clock as it is set now; that is its end."""
+        ended, time_of = self.context.wall(), self.context.time_of
         return JobTimes(
-            asked=self._asked,
-            frozen=self.window.frozen_time,
-            began=self.started,
-            taken=self.taken,
-            thawed=self.window.thawed_time,
-            ended=self.context.wall(),
+            asked=time_of(self._asked) or ended,
+            frozen=time_of(self.window.frozen_time),
+            began=time_of(self.started),
+            taken=time_of(self.taken),
+            thawed=time_of(self.window.thawed_time),
+            ended=ended,
         )
 
     def _released(self) -> list[str]:

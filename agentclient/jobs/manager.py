@@ -338,6 +338,7 @@ class JobManager:
             journal=self._journal,
             read_only=why,
             state=lambda: self._fleet.get(vm.id),
+            clock_set=lambda: self._fleet.clock_set,
         )
 
     def _settle_command(self, job: CommandJob, outcomes: Sequence[JobOutcome]) -> None:

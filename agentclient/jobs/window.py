@@ -10,10 +10,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import datetime
 from typing import Final
 
-from agentclient.jobs.context import JobContext
+from agentclient.jobs.context import JobContext, Noted
 from agentclient.jobs.errors import JobFailed, JobRefused
 from agentclient.jobs.pause import paused, runs
 from agentclient.jobs.window_end import WindowEnd
@@ -82,8 +81,8 @@ class CopyWindow:
         self.why_over: str | None = None
         self.frozen_at: float | None = None
         self.thawed_at: float | None = None
-        self.frozen_time: datetime | None = None
-        self.thawed_time: datetime | None = None
+        self.frozen_time: Noted | None = None
+        self.thawed_time: Noted | None = None
 
     @property
     def is_frozen(self) -> bool:
@@ -265,10 +264,10 @@ class CopyWindow:
         return False
 
     def _now_frozen(self) -> None:
-        self.frozen_at, self.frozen_time = time.monotonic(), self._context.wall()
+        self.frozen_at, self.frozen_time = time.monotonic(), self._context.note_time()
 
     def _now_thawed(self) -> None:
-        self.thawed_at, self.thawed_time = time.monotonic(), self._context.wall()
+        self.thawed_at, self.thawed_time = time.monotonic(), self._context.note_time()
 
     def _thaw(self, freeze: FreezeOperation) -> None:
         freeze.end_hold()

@@ -134,6 +134,7 @@ class CopyHarness:
             "control": self.control,
             "wall": self.fleet.wall,
             "on_event": self.events.append,
+            "clock_set": lambda: self.fleet.clock_set,
         }
         return JobContext(**(values | changes))
 

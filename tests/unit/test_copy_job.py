@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -96,6 +98,26 @@ def test_the_guest_is_frozen_for_the_start_alone(harness: CopyHarness) -> None:
     assert times == sorted(times)
     assert len(times) == 6
     assert harness.stages == ["preparing", "freezing", "starting", "thawing", "finishing"]
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_it_took_as_long_as_it_did_also_when_the_clock_is_set_meanwhile(hours: int) -> None:
+    harness, step = CopyHarness(), timedelta()
+    harness.fleet = Fleet(wall=lambda: datetime.now(UTC) + step, counted=time.monotonic)
+    harness.fleet.set_vms("qemu", [harness.vm])
+
+    class SetMeanwhile(Copy):
+        def start(self) -> None:
+            nonlocal step
+            super().start()
+            step = timedelta(hours=hours)
+
+    times = SetMeanwhile(harness, {}).run().times
+    known = [one for one in times if one is not None]
+    assert known == sorted(known)
+    assert len(known) == 6
+    assert known[-1] - known[0] < timedelta(seconds=30)
+    assert abs(known[0] - datetime.now(UTC) - step) < timedelta(seconds=30), "as it is set now"
 
 
 @pytest.mark.parametrize("step", STEPS)
