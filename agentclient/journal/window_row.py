@@ -7,10 +7,10 @@ import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from agentclient.journal.clock import due_at
+from agentclient.journal.clock import due_at, since_boot
 from agentclient.journal.contract_types import is_of_contract
 from agentclient.journal.held_by_others import at_work
 from agentclient.journal.rows import UNREADABLE, EventEntry, Moment, from_identity
@@ -54,6 +54,7 @@ class WindowRow:
         job: the copy that was taken in the window; None if none is known.
         unreadable: which values of the row can't be read; None if all can.
         mono: when it was asked for, in seconds of its boot's monotonic clock; None if not known.
+        asked_now: when it was asked for, by the wall clock as it is set now; None if not known.
         versions: which versions took part; None if that isn't known.
         writes: how many bytes the guest had written by then, each so many seconds after the
             request; empty if that isn't known.
@@ -82,8 +83,18 @@ class WindowRow:
     job: Json | None = None
     unreadable: str | None = None
     mono: float | None = None
+    asked_now: datetime | None = None
     versions: Json | None = None
     writes: tuple[tuple[float, int], ...] = ()
+
+    def time_of(self, name: str) -> datetime | None:
+        """Return a moment, to be compared with what the wall clock shows now; None if none is."""
+        moment = self.times[name]
+        if moment is None:
+            return None
+        if self.asked_now is not None and moment.seconds is not None:
+            return self.asked_now + timedelta(seconds=moment.seconds)
+        return datetime.fromisoformat(moment.at)
 
     @property
     def group(self) -> str | None:
@@ -236,6 +247,7 @@ def _read(row: Row, events: Rows) -> WindowRow:
         held_until=_held_until(row) if state is WindowState.OPEN else None,
         job=_json(row, "job", broken),
         mono=_seconds(row.get("mono")),
+        asked_now=_asked_now(row),
         versions=_json(row, "versions", broken),
         writes=_points(_json(row, "writes", broken)),
         unreadable=", ".join(broken) or None,
@@ -284,6 +296,12 @@ def _held_until(row: Row) -> datetime | None:
     if row["hold_s"] is None or since is None or row["held_at"] is None:
         return None
     return due_at(row, since + row["hold_s"], _later(row["held_at"], row["hold_s"]))
+
+
+def _asked_now(row: Row) -> datetime | None:
+    with suppress(*UNREADABLE):
+        return None if row["asked_at"] is None else since_boot(row, 0.0, row["asked_at"])
+    return None
 
 
 def _later(at: str, seconds: float) -> str:

@@ -7,7 +7,7 @@ import re
 import stat
 import subprocess
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -307,6 +307,13 @@ def in_code(markdown: str) -> list[str]:
     parsed = MarkdownIt("commonmark").enable("table").parse(markdown)
     inside = [child for token in parsed for child in token.children or ()]
     return [child.content for child in inside if child.type == "code_inline"]
+
+
+def test_a_clock_that_was_set_back_between_two_lines_is_told() -> None:
+    hours = (AT, AT + timedelta(seconds=1), AT - timedelta(hours=1))
+    log = tuple(LogLine(1 + n, at, Level.INFO, "said") for n, at in enumerate(hours))
+    told = [line.split("|")[2].strip() for line in list(_timeline(log))[4:-1]]
+    assert told == ["", "+1.0 s", "the clock was set back"]
 
 
 def test_a_name_with_backticks_is_quoted_in_the_command_of_a_report(still: StillClock) -> None:

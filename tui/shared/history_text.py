@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from agentclient.model.others import ChannelClient
@@ -102,22 +102,20 @@ def notes(row: WindowRow) -> Iterable[str]:
 
 def _left_to_holder(row: WindowRow) -> Iterable[str]:
     """Yield until when a window is held that was left to its holder on purpose."""
-    held = row.times["replied"] or row.times["held"]
+    held = row.time_of("replied") or row.time_of("held")
     if (row.outcome or {}).get("kept") is True:
         ends = ""
         if held is not None and row.hold_s is not None:
-            end = datetime.fromisoformat(held.at) + timedelta(seconds=row.hold_s)
-            ends = f" until {end:%H:%M:%S}"
+            ends = f" until {held + timedelta(seconds=row.hold_s):%H:%M:%S}"
         yield f"left to its holder{ends}"
 
 
 def _since(row: WindowRow) -> Iterable[str]:
     """Yield since when an open window is where it is."""
-    begun = next(
-        (one for name in _BEGUN if (one := row.times[name]) is not None), row.times["asked"]
-    )
+    times = (row.time_of(name) for name in (*_BEGUN, "asked"))
+    begun = next((one for one in times if one is not None), None)
     if begun is not None:
-        yield f"since {datetime.fromisoformat(begun.at):%H:%M:%S}"
+        yield f"since {begun:%H:%M:%S}"
 
 
 def _of_others(row: WindowRow) -> Iterable[str]:

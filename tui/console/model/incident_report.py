@@ -199,11 +199,17 @@ def _timeline(log: tuple[LogLine, ...]) -> Iterator[str]:
     yield "|---|---|---|---|"
     before: datetime | None = None
     for one in log[-MOST_LINES:]:
-        since = "" if before is None else f"{(one.at - before).total_seconds():+.1f} s"
+        since = "" if before is None else _later(before, one.at)
         before = one.at
         when = one.at.isoformat(sep=" ", timespec="seconds")
         yield f"| {when} | {since} | {one.level} | {_cell(one.text)} |"
     yield ""
+
+
+def _later(before: datetime, at: datetime) -> str:
+    """Return how much later a line came, by the hours that the clock showed."""
+    seconds = (at - before).total_seconds()
+    return f"{seconds:+.1f} s" if seconds >= 0 else "the clock was set back"
 
 
 def _past(past: VmHistory | None) -> Iterator[str]:

@@ -92,7 +92,7 @@ def past_track(
         word=word_of(row, signs),
     )
     if goes_on:
-        asked = _moment(row.times["asked"])
+        asked = row.time_of("asked")
         waited = (now - asked).total_seconds() if asked is not None else 0.0
         return track._replace(ended=None, now=max(base + waited, track.end))
     return track._replace(ended=track.end if at["ended"] is None else at["ended"])

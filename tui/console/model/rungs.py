@@ -77,10 +77,9 @@ def findings_in(rows: Iterable[WindowRow], since: datetime | None) -> dict[RungK
     found: dict[RungKey, Finding] = {}
     for row in rows:
         rescue, request = row.rescue or {}, row.request or {}
-        ended = row.times["ended"]
-        if row.rescue is None or ended is None:
+        at = row.time_of("ended")
+        if row.rescue is None or at is None:
             continue
-        at = datetime.fromisoformat(ended.at)
         result = next((one for one in RungResult if one == rescue.get("found")), None)
         rung = next((one for one in Rung if one == rescue.get("rung")), None)
         if result is None or rung is None or result in _NEVER_TAKEN:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
+from datetime import timedelta
 from typing import ClassVar
 
 from textual import on
@@ -75,6 +76,7 @@ class VmPage(Page):
         windows = PastWindows(context.clock, context.signs, replay.play)
         self._past = PastTab(windows, context.signs, id="vm-past-all")
         self._report: Future[GuestReport] | None = None
+        self._clock_set = timedelta()  # when the report was asked for
 
     def parts(self) -> Iterable[Widget]:
         """Return the tabs, and what is in them; all but one are hidden."""
@@ -141,11 +143,13 @@ class VmPage(Page):
         error = self._report.exception()
         if error is not None:
             return GuestReport(self.shared.clock.wall(), safe(str(error) or repr(error), 300))
-        return self._report.result()
+        report = self._report.result()
+        return report._replace(at=report.at + (self.shared.fleet.clock_set - self._clock_set))
 
     def _ask(self) -> None:
         """Ask the agent, in another thread; what speaks against it is told in its report."""
         if self._report is None or self._report.done():
+            self._clock_set = self.shared.fleet.clock_set
             self._report = self.shared.operations.inspect(self._state.vm)
 
     def _ask_journal(self) -> None:
