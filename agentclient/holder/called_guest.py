@@ -33,12 +33,13 @@ from agentclient.protocol.qga_events import Failure, PassedOver, Reply, Synced, 
 _FREEZES: Final = frozenset({FREEZE, FREEZE_LIST})
 # The request that proves, before a freeze, that the agent can be reached.
 _PROOF: Final = 0
-# No more threads than that import modules, or hang in it.
+# No more threads than that import modules, or hang in it; and one for each guest.
 MOST_IMPORTS: Final = 8
 # What the calls to each VM have shown; so those that hang pile up in no number of freezes.
 _states: dict[str, CallState] = {}
 _imports = threading.BoundedSemaphore(MOST_IMPORTS)
 _waiting: deque[_Import] = deque()
+_importing: set[str] = set()  # the names of the guests
 
 
 class CalledGuest(ArmedGuest):
@@ -73,7 +74,7 @@ class CalledGuest(ArmedGuest):
 
     def _begin_import(self) -> None:
         """Begin to import what the recipe names."""
-        begun = _Import(self.body)
+        begun = _Import(self.name, self.body)
         try:
             self._services.selector.register(begun.wakeup, selectors.EVENT_READ, self._imported)
         except BaseException:
@@ -291,6 +292,7 @@ class _Import:
     """Imports the function that a recipe names, and calls it, in a thread of its own.
 
     Args:
+        name: the guest's.
         body: the console's message with the recipe.
 
     Attributes:
@@ -299,14 +301,23 @@ class _Import:
         problem: why it failed, as one clause.
     """
 
-    def __init__(self, body: Body) -> None:
+    def __init__(self, name: str, body: Body) -> None:
+        self.name = name
         self.wakeup = Wakeup()
         self.calls: ThawCalls | None = None
         self.problem = ""
         self._body = body
 
     def start(self) -> None:
-        """Start the thread, or wait for a place; where there is no thread, the problem says so."""
+        """Start the thread, or wait for a place; where there is no thread, the problem says so.
+
+        An import for the same guest that hangs has taken one already.
+        """
+        if self.name in _importing:
+            self.problem = "an earlier import of what reaches the guest has not come back"
+            self.wakeup.set()
+            return
+        _importing.add(self.name)
         _waiting.append(self)
         _start_waiting()
 
@@ -315,9 +326,8 @@ class _Import:
         try:
             threading.Thread(target=self._run, name="import", daemon=True).start()
         except NO_THREAD as error:
-            _imports.release()
             self.problem = f"no thread could be had: {why_no_thread(error)}"
-            self.wakeup.set()
+            self._end()
 
     def _run(self) -> None:
         try:
@@ -325,9 +335,13 @@ class _Import:
         except BaseException as error:  # noqa: BLE001 - a module may even call sys.exit
             self.problem = f"{text(self._body, 'means')}: {printable(repr(error), 300)}"
         finally:
-            _imports.release()
-            self.wakeup.set()
+            self._end()
             _start_waiting()
+
+    def _end(self) -> None:
+        _imports.release()
+        _importing.discard(self.name)
+        self.wakeup.set()
 
     def _imported(self) -> ThawCalls:
         paths = self._body.get("paths")

@@ -37,7 +37,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_more_than_may_be_imported_at_once_wait_for_their_turn(slow: Any) -> None:
     """Twenty guests that are frozen at once are not refused since eight are being reached."""
     body = {"means": "tests_slow_calls:calls", "details": {}}
-    imports = [_Import(body) for _ in range(MOST_IMPORTS + 3)]
+    imports = [_Import(f"db{number}", body) for number in range(MOST_IMPORTS + 3)]
     for one in imports:
         one.start()
     for _ in range(MOST_IMPORTS):
@@ -52,4 +52,31 @@ def test_more_than_may_be_imported_at_once_wait_for_their_turn(slow: Any) -> Non
         time.sleep(0.005)
     assert not called_guest._waiting
     for one in imports:
+        one.wakeup.close()
+
+
+def test_a_guest_whose_import_hangs_takes_one_place_however_often_it_is_armed(slow: Any) -> None:
+    body = {"means": "tests_slow_calls:calls", "details": {}}
+    imports = [_Import("db1", body) for _ in range(MOST_IMPORTS + 1)]
+    other = _Import("db2", body)
+    for one in (*imports, other):
+        one.start()
+    for _ in range(2):
+        assert slow.began.acquire(timeout=SOON_S), "another guest has a place"
+    assert [bool(one.problem) for one in imports] == [False] + [True] * MOST_IMPORTS
+    assert "has not come back" in imports[-1].problem
+    for _ in range(2):
+        slow.go_on.release()
+    end = time.monotonic() + SOON_S
+    while called_guest._importing:
+        assert time.monotonic() < end, "in vain"
+        time.sleep(0.005)
+    again = _Import("db1", body)
+    again.start()
+    assert slow.began.acquire(timeout=SOON_S)
+    slow.go_on.release()
+    while not again.calls:
+        assert time.monotonic() < end, "in vain"
+        time.sleep(0.005)
+    for one in (*imports, other, again):
         one.wakeup.close()
