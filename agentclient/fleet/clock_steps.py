@@ -16,6 +16,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from agentclient.model.durations import in_words
+from agentclient.model.states import FreezeState
+
 if TYPE_CHECKING:
     from agentclient.model.snapshot import VmState
 
@@ -72,6 +75,21 @@ class ClockSteps:
             return None  # the next look tells
         by = wall - before - self._offset
         return by if abs(by) > _SET_S else None
+
+
+def told_step(state: VmState, by: timedelta) -> str | None:
+    """Return a line for a VM's log, where its hours are read now; None where nothing goes on.
+
+    Args:
+        state: what is known of the VM.
+        by: by how much the clock was set.
+    """
+    frozen = state.freeze.state not in (None, FreezeState.THAWED)
+    if not frozen and state.progress is None and state.job is None and state.others is None:
+        return None
+    way = "forward" if by > timedelta() else "back"
+    seconds = in_words(abs(by.total_seconds()))
+    return f"the wall clock was set {way} by {seconds}: the lines before have the hour of then"
 
 
 def moved(state: VmState, by: timedelta) -> VmState:

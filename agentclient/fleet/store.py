@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from itertools import islice, takewhile
 from typing import NamedTuple
 
-from agentclient.fleet.clock_steps import ClockSteps, moved, passed
+from agentclient.fleet.clock_steps import ClockSteps, moved, passed, told_step
 from agentclient.fleet.logs import Logs
 from agentclient.fleet.recent_lines import FleetLine, RecentLines
 from agentclient.fleet.visible_state import same_visible_state
@@ -96,13 +96,20 @@ class Fleet:
         """Move the times of all states if the wall clock was set, so that ages stay right."""
         if self._steps is None or not self._steps.is_set:
             return
+        at = self._wall()
         with self._lock:
             by = self._steps.take()
             if by is not None:
-                for vm_id, state in self._states.items():
-                    self._states[vm_id] = moved(state, by)
-                for reader in self._readers:
-                    reader._move(by)
+                self._move(by, at)
+
+    def _move(self, by: timedelta, at: datetime) -> None:
+        for vm_id, state in self._states.items():
+            self._states[vm_id] = moved(state, by)
+            text = told_step(state, by)
+            if text is not None:
+                self._note(vm_id, at, text)
+        for reader in self._readers:
+            reader._move(by)
 
     def reader(self) -> FleetReader:
         """Return a new reader; it stays registered as long as the fleet exists."""

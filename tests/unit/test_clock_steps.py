@@ -69,6 +69,21 @@ def test_a_guest_is_frozen_for_as_long_as_it_was_before_the_clock_was_set(step: 
     assert not not_older.matches(state, host.wall())
 
 
+@pytest.mark.parametrize(("hours", "way"), [(1, "forward"), (-1, "back")])
+def test_the_log_of_a_guest_that_is_frozen_says_so(hours: int, way: str) -> None:
+    host = Host()
+    fleet = host.fleet(freeze=FreezeInfo(FreezeState.FROZEN, host.wall()))
+    thawed = vm("db2")
+    fleet.set_vms(ONE.source, [ONE, thawed])
+    host.set = timedelta(hours=hours)
+    fleet.states()
+    fleet.states()
+    (line,) = fleet.log_since(ONE.id)
+    assert line.at == host.wall()
+    assert line.text.startswith(f"the wall clock was set {way} by 1 h: ")
+    assert fleet.log_since(thawed.id) == ()
+
+
 def test_every_reader_sees_it_at_once(step: timedelta) -> None:
     host = Host()
     seen = AgentHealth(AgentState.ALIVE, KnownBy.REPLY, seen_at=host.wall())
