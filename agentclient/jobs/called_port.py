@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
@@ -32,8 +33,43 @@ _AGAIN_S: Final = 0.2
 _SPEED_S: Final = 0.5
 # A daemon that is started anew is there again after a moment.
 _PLANNED_IN: Final = 20
-# With so many calls that hang no further one is made: a copy may be tried to be ended for days.
+# With so many calls about a VM that hang no further one is made: a copy may be tried to be ended
+# for days, and who opens its form again and again has its disks looked at each time.
 MOST_HANGING: Final = 4
+
+
+class HangingCalls:
+    """The calls about one VM's disks that hang, whoever has made them; thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ended: list[Callable[[], bool]] = []  # whether each has ended
+
+    def add(self, ended: Callable[[], bool]) -> None:
+        """Count a call that nobody waits for any more.
+
+        Args:
+            ended: returns whether it has ended since.
+        """
+        with self._lock:
+            self._ended.append(ended)
+
+    @property
+    def too_many(self) -> bool:
+        """Whether so many hang that no further one may begin."""
+        with self._lock:
+            self._ended = [ended for ended in self._ended if not ended()]
+            return len(self._ended) >= MOST_HANGING
+
+
+_hanging: weakref.WeakKeyDictionary[object, HangingCalls] = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def hanging_calls(access: object) -> HangingCalls:
+    """Return what hangs of the calls about the disks of one VM, which has one access."""
+    with _lock:
+        return _hanging.setdefault(access, HangingCalls())
 
 
 class CalledPort:
@@ -43,12 +79,13 @@ class CalledPort:
 
     Args:
         calls: the calls.
+        hanging: those about the same VM that hang; None for those of this object alone.
     """
 
-    def __init__(self, calls: DiskCalls) -> None:
+    def __init__(self, calls: DiskCalls, hanging: HangingCalls | None = None) -> None:
         self.calls = calls
         self._speed: tuple[tuple[str, int], _Answer[None]] | None = None
-        self._hanging: list[Callable[[], bool]] = []  # whether each has ended
+        self._hanging = HangingCalls() if hanging is None else hanging
 
     def disks(self) -> tuple[Disk, ...]:
         """Return all block devices.
@@ -214,7 +251,7 @@ class CalledPort:
         """
         answer = self._begun(call, late)
         if not answer.wait(seconds):
-            self._hanging.append(answer.result.done)
+            self._hanging.add(answer.result.done)
             raise JobFailed(f"{self.calls.manager} has not answered within {seconds:.0f} s")
         return self._told(answer)
 
@@ -226,8 +263,7 @@ class CalledPort:
         Raises:
             JobFailed: there is no thread for it, or too many calls hang.
         """
-        self._hanging = [ended for ended in self._hanging if not ended()]
-        if len(self._hanging) >= MOST_HANGING:
+        if self._hanging.too_many:
             raise JobFailed(f"{MOST_HANGING} calls to {self.calls.manager} hang already")
         answer = _Answer(call, late)
         try:

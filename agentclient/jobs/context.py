@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from agentclient.access.guest_access import GuestAccess
 from agentclient.jobs.block import BlockLayer
-from agentclient.jobs.called_port import CalledPort
+from agentclient.jobs.called_port import CalledPort, hanging_calls
 from agentclient.jobs.control import JobControl
 from agentclient.jobs.disk_port import DiskPort
 from agentclient.jobs.errors import JobRefused
@@ -86,7 +86,7 @@ class JobContext:
             JobRefused: nothing does (see `block`).
         """
         calls = self.access.disk_calls
-        return self.block() if calls is None else CalledPort(calls)
+        return self.block() if calls is None else CalledPort(calls, hanging_calls(self.access))
 
     def called(self) -> CalledPort:
         """Return what reaches the disks of a VM whose manager has to copy them.
@@ -98,7 +98,7 @@ class JobContext:
         if calls is None:
             why = "its manager's calls don't reach its disks"
             raise JobRefused(JobRefusal.MANAGED, why, "use its manager's own tools")
-        return CalledPort(calls)
+        return CalledPort(calls, hanging_calls(self.access))
 
     def block(self) -> BlockLayer:
         """Return the VM's block layer.

@@ -365,6 +365,22 @@ def test_calls_that_hang_do_not_pile_up(night: Night) -> None:
             break
 
 
+def test_calls_of_one_copy_after_the_other_do_not_pile_up_either(night: Night) -> None:
+    answers, begun = threading.Event(), list[int]()
+
+    def hang() -> None:
+        begun.append(1)
+        answers.wait(30.0)
+
+    for _ in range(MOST_HANGING * 2):
+        with pytest.raises(JobFailed):
+            night.context().called().within(0.01, hang)
+    assert len(begun) == MOST_HANGING
+    with pytest.raises(JobFailed, match="hang already"):
+        night.context().port().status()
+    answers.set()
+
+
 # -- what was left ---------------------------------------------------------------------------------
 
 
