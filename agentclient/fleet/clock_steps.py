@@ -52,10 +52,13 @@ class ClockSteps:
         self._offset = self._wall().timestamp() - self._counted()
         self.total = timedelta()
 
-    @property
-    def is_set(self) -> bool:
-        """Whether the wall clock was set since the last call of `take`."""
-        return self._by() is not None
+    def may_be_set(self, at: datetime) -> bool:
+        """Return whether the wall clock may have been set since the last call of `take`.
+
+        Args:
+            at: the wall clock's time now.
+        """
+        return abs(at.timestamp() - self._counted() - self._offset) > _SET_S
 
     def take(self) -> timedelta | None:
         """Return by how much the wall clock was set since the last call; None if it was not."""

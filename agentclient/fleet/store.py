@@ -80,8 +80,8 @@ class Fleet:
 
     def wall(self) -> datetime:
         """Return the wall clock's time."""
-        self._follow_clock()
-        return self._wall()
+        at = self._wall()
+        return self._wall() if self._follow_clock(at) else at
 
     def counted(self) -> float | None:
         """Return the seconds since this host was started; None if `wall` is never set."""
@@ -92,15 +92,27 @@ class Fleet:
         """By how much the wall clock was set since the fleet was made."""
         return timedelta() if self._steps is None else self._steps.total
 
-    def _follow_clock(self) -> None:
-        """Move the times of all states if the wall clock was set, so that ages stay right."""
-        if self._steps is None or not self._steps.is_set:
-            return
-        at = self._wall()
+    def _look_at_clock(self) -> None:
+        """Have all states as the wall clock is set now."""
+        if self._steps is not None:
+            self._follow_clock(self._wall())
+
+    def _follow_clock(self, at: datetime) -> bool:
+        """Move the times of all states if the wall clock was set, so that ages stay right.
+
+        Args:
+            at: the wall clock's time now.
+
+        Returns:
+            Whether it may have been set.
+        """
+        if self._steps is None or not self._steps.may_be_set(at):
+            return False
         with self._lock:
             by = self._steps.take()
             if by is not None:
                 self._move(by, at)
+        return True
 
     def _move(self, by: timedelta, at: datetime) -> None:
         for vm_id, state in self._states.items():
@@ -126,7 +138,7 @@ class Fleet:
 
     def states(self) -> tuple[VmState, ...]:
         """Return all states, in the order in which the VMs were found."""
-        self._follow_clock()
+        self._look_at_clock()
         with self._lock:
             return tuple(self._states.values())
 
@@ -296,7 +308,7 @@ class FleetReader:
     def changes(self) -> FleetChange:
         """Return what has changed since the last call; the first call returns every VM."""
         fleet = self._fleet
-        fleet._follow_clock()
+        fleet._look_at_clock()
         with fleet._lock:
             changed = _later(fleet._worded, self.version)
             removed = _later(fleet._removed, self.version)
