@@ -71,8 +71,13 @@ async def test_a_group_stands_below_each_other_with_what_it_has_in_common(
 ) -> None:
     async with console_session(group_held(still), still, size=(120, 40)) as session:
         await session.until(lambda: "together 41.0 s" in session.text)
-        for name in ("app-1", "db-1", "web-1"):
-            assert "held" in session.line_of(f"  {name} ") or name in session.text
+        first = session.lines.index(bar(session))
+        *members, common = session.lines[first : first + 4]
+        for name, line in zip(("app-1", "db-1", "web-1"), members, strict=True):
+            assert f" {name} " in line
+            assert "held 0:4" in line
+        assert "├─" in common
+        assert " together 41.0 s " in common
 
 
 async def test_a_group_that_waits_for_one_has_nothing_in_common_yet(still: StillClock) -> None:
