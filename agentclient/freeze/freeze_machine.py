@@ -272,7 +272,7 @@ class FreezeMachine:
         self._seen.on_reply(now, frozen, error)
         report_event = texts.replied(frozen) if error is None else texts.failed(error)
         if self.stage in _OVER:
-            return [report_event, *self._late(now)]
+            return [report_event, self.judgement.on_late_answer(now)]  # the thaw is due as before
         if error is not None:
             return [report_event, self._ask_status(FreezeStage.CHECKING, now)]
         if not frozen or self.watch.ever_closed:
@@ -349,12 +349,6 @@ class FreezeMachine:
 
     def _lost(self, now: float, how: str) -> list[Effect]:
         return self._concluded(now, self.judgement.on_lost(now, how))
-
-    def _late(self, now: float) -> list[Effect]:
-        """Take an answer that came after the verdict, or after the cancellation."""
-        first = self.judgement.verdict is None
-        report_event = self.judgement.on_late_answer(now)
-        return self._concluded(now, report_event) if first else [report_event]
 
     def _concluded(self, now: float, report_event: ReportEvent) -> list[Effect]:
         """Go on from a verdict: hold the window, or thaw."""
