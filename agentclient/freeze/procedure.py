@@ -112,7 +112,7 @@ class FreezeProcedure:
             return []
         effects = self.freeze.on_reply(now, event)
         if self.thaw is not None:
-            self._free_thaw(now)
+            self._free_thaw(now, self.thaw)
             effects += self.thaw.on_reply(now, event)
         return effects + self._hand_over(now)
 
@@ -123,7 +123,7 @@ class FreezeProcedure:
         before = len(self.freeze.watch.changes)
         effects = self.freeze.on_look(now, view)
         if self.thaw is not None:
-            self._free_thaw(now)
+            self._free_thaw(now, self.thaw)
             effects += self.thaw.on_changes(now, self.freeze.watch.changes[before:])
         return effects + self._hand_over(now)
 
@@ -342,15 +342,13 @@ class FreezeProcedure:
             freeze_succeeded=self._judgement.seen.succeeded,
         )
 
-    def _free_thaw(self, now: float) -> None:
+    def _free_thaw(self, now: float, thaw: ThawMachine) -> None:
         """Let the thaw's own bound begin once no freeze stands before the thaw any more."""
-        if self.thaw is None:
-            return
         watch = self.freeze.watch
         if self._broke_pending and watch.open is not False:
             return  # the freeze's answer was lost with its channel: the agent's next answer tells
         if not self._judgement.seen.pending or watch.ever_closed:
-            self.thaw.on_freeze_settled(now)
+            thaw.on_freeze_settled(now)
 
     def _give_up(self, now: float) -> list[Effect]:
         effects: list[Effect] = []
