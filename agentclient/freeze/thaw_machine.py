@@ -61,7 +61,6 @@ class ThawMachine:
         self.started_at = now
         self._schedule = ThawSchedule(plan.timeout_s, plan.patience_s, now)
         self.sent_at: float | None = None
-        self._owned = plan.owned and plan.connected
         self._why_broken = "it is not connected"
         self._reset = plan.after_reset
         self._ask = plan.ask or plan.after_reset
@@ -129,7 +128,7 @@ class ThawMachine:
         if not self._plan.connected:
             self.stage = ThawStage.RECONNECTING
             return []
-        if not self._owned:
+        if not self._plan.owned:
             return self._acquire()
         return self._begin(now, resync=not self._plan.clean)
 
@@ -238,7 +237,7 @@ class ThawMachine:
         if gone:
             return self._end(now, True, texts.GONE, None)
         self.stage = ThawStage.RECONNECTING
-        self._owned, self._waiting, self._why_broken = False, False, text
+        self._waiting, self._why_broken = False, text
         self._schedule.on_disconnected(now)
         return []
 
@@ -278,7 +277,6 @@ class ThawMachine:
 
     def _synced(self, now: float) -> list[Effect]:
         self._schedule.on_agent_free(now)
-        self._owned = True
         self._schedule.on_synced()
         if self.stage is not ThawStage.ACQUIRING:
             return []
