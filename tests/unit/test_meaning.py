@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,16 @@ from agentclient.model.meaning import (
     rescue_with_meaning,
     thaw_with_meaning,
     thawed_later,
+    with_freeze,
     with_meaning,
 )
 from agentclient.model.next_command import RUNGS, command_in
-from agentclient.model.next_step import with_commands
+from agentclient.model.next_step import with_commands, with_far
 from agentclient.model.others import Others
 from agentclient.model.others_step import others_action
 from agentclient.model.outcome import Outcome, ThawOutcome
 from agentclient.model.rescue import RescueOutcome, Rung, RungResult
-from agentclient.model.snapshot import MonitorView
+from agentclient.model.snapshot import FreezeInfo, HeldBy, MonitorView, VmState
 from agentclient.model.states import (
     Cause,
     CopyIs,
@@ -36,7 +38,7 @@ from agentclient.model.states import (
     RunState,
     Stuck,
 )
-from agentclient.model.vm import AgentChannel, Vm, VmId
+from agentclient.model.vm import AgentChannel, FarHost, Vm, VmId
 from agentclient.operations.refusals import refuse_by_look
 
 DOCS = Path(__file__).parents[2] / "docs" / "freezing.md"
@@ -167,6 +169,8 @@ def test_words_of_their_own_come_first_and_the_command_behind_them() -> None:
     assert with_meaning(bare, WEB, again=copy).next == f"resume the VM, then: {copy}"
     whole = refused._replace(next="see: frostwatch list")
     assert with_meaning(whole, WEB).next == "see: frostwatch list"
+    ended = refused._replace(next="kill 4711, which listens there")
+    assert with_meaning(ended, WEB).next == "kill 4711, which listens there"
     crashed = Outcome(OutcomeKind.FAILED, "why", next="frostwatch thaw qemu:web1")
     assert with_meaning(crashed, WEB).next == "frostwatch thaw qemu:web1"
 
@@ -199,6 +203,7 @@ def test_what_was_left_is_said_to_write_again_once_it_does() -> None:
         (FreezeState.THAWED, None, False, CopyIs.NOT, GuestIs.WRITES),
         (None, None, True, CopyIs.UNKNOWN, GuestIs.UNTOUCHED),
         (FreezeState.FROZEN, None, True, CopyIs.UNKNOWN, GuestIs.FROZEN),
+        (FreezeState.FROZEN, None, False, CopyIs.UNKNOWN, GuestIs.MAY_BE_FROZEN),
         (None, None, False, CopyIs.UNKNOWN, GuestIs.MAY_BE_FROZEN),
     ],
 )
@@ -209,6 +214,130 @@ def test_a_thaw_on_its_own(
     assert told.meaning is not None
     assert (told.meaning.copy_is, told.meaning.guest_is) == (copy, guest)
     assert thaw_with_meaning(told, WEB) is told
+
+
+def test_only_a_foreign_freeze_is_thawed_by_the_word_foreign() -> None:
+    foreign = ThawOutcome(WEB.id, FreezeState.FROZEN, None, True, "why", 0.1)
+    assert "frostwatch thaw --foreign qemu:web1" in str(thaw_with_meaning(foreign, WEB).next)
+    stuck = foreign._replace(refused=False, stuck=Stuck.STILL_FROZEN)
+    assert "--rung sysrq" in str(thaw_with_meaning(stuck, WEB).next)
+    busy = foreign._replace(state=None, next="do this")
+    assert thaw_with_meaning(busy, WEB).next == "do this"
+
+
+def test_a_refusal_for_what_is_frozen_already_says_so() -> None:
+    refused = Outcome(OutcomeKind.REFUSED, "why", Refusal.ALREADY_FROZEN, settled=True)
+    told = with_meaning(refused, WEB).meaning
+    other = with_meaning(refused._replace(refusal=Refusal.BUSY), WEB).meaning
+    assert told is not None
+    assert other is not None
+    assert (told.guest_is, other.guest_is) == (GuestIs.FROZEN, GuestIs.UNTOUCHED)
+
+
+@pytest.mark.parametrize(
+    ("cause", "guest"),
+    [
+        (Cause.VM_GONE, meaning.ENDED),
+        (Cause.GUEST_SHUTDOWN, meaning.ENDED),
+        (Cause.GUEST_RESET, meaning.RESET),
+        (Cause.AGENT_GONE, meaning.WRITES),
+        (None, meaning.WRITES),
+    ],
+)
+def test_why_no_guest_is_frozen_any_more_is_said(cause: Cause | None, guest: str) -> None:
+    told = with_meaning(Outcome(OutcomeKind.LOST, "why", cause=cause, settled=True), WEB)
+    assert told.meaning is not None
+    assert told.meaning.guest == meaning.GUESTS[guest].sentence
+
+
+def test_a_verdict_has_a_next_step_only_if_no_thaw_is_to_come() -> None:
+    lost = Outcome(OutcomeKind.LOST, "why", cause=Cause.VM_GONE)
+    assert with_meaning(lost, WEB, final=False).next is None
+    assert with_meaning(lost._replace(settled=True), WEB, final=False).next is not None
+
+
+def test_an_outcome_that_may_be_frozen_on_another_host_names_the_command_there() -> None:
+    far = WEB._replace(far=FarHost("hall-a", "qemu+ssh://hall-a/system", "virsh domfsthaw web1"))
+    there = "while the link to hall-a is cut, there: virsh domfsthaw web1"
+    left = Outcome(OutcomeKind.LOST, "why", stuck=Stuck.SILENT)
+    assert str(with_meaning(left, far).next).endswith(f"; {there}")
+    done = with_meaning(left._replace(settled=True, stuck=None), far).next
+    assert there not in str(done)
+    assert with_far(None, far) == there
+    assert with_far("wait", WEB) == "wait"
+
+
+def test_a_certified_freeze_in_spite_of_its_cause_needs_nothing_of_the_cause() -> None:
+    well = Outcome(OutcomeKind.VERIFIED, "why", certified=True, settled=True)
+    restarted = with_meaning(well._replace(cause=Cause.AGENT_RESTARTED), WEB)
+    assert restarted.next == with_meaning(well, WEB).next
+    assert with_meaning(well._replace(cause=Cause.VM_GONE), WEB).next != restarted.next
+
+
+@pytest.mark.parametrize("more", [{"stuck": Stuck.BLOCKED}, {"holder": 4711}])
+def test_who_is_stuck_or_has_a_holder_is_told_what_the_tables_say(more: dict[str, Any]) -> None:
+    left = Outcome(OutcomeKind.LOST, "why", next="do this")
+    assert with_meaning(left, WEB).next == "do this"
+    assert with_meaning(left._replace(**more), WEB).next != "do this"
+
+
+def test_only_what_is_verified_or_may_be_has_failed_with_its_group() -> None:
+    lost = Outcome(OutcomeKind.LOST, "why", settled=True)
+    apart = with_meaning(lost._replace(not_together=True), WEB)
+    assert apart.meaning == with_meaning(lost, WEB).meaning
+    held = Outcome(OutcomeKind.VERIFIED, "why", not_together=True)
+    assert with_meaning(held, WEB, final=False).meaning == (
+        with_meaning(held._replace(not_together=False), WEB, final=False).meaning
+    )
+
+
+def test_a_guest_that_is_thawed_has_been_left_by_nobody() -> None:
+    left = with_meaning(Outcome(OutcomeKind.LOST, "why", stuck=Stuck.SILENT), WEB)
+    frozen, thawed = FreezeInfo(FreezeState.FROZEN), FreezeInfo(FreezeState.THAWED)
+    state = VmState(WEB, last=left, freeze=frozen)
+    assert state.left_frozen
+    assert with_freeze(state, frozen).last is left
+    for later in (with_freeze(state, thawed), with_freeze(state, FreezeInfo(), gone=True)):
+        assert later.last is not None
+        assert (later.last.settled, later.left) == (True, None)
+    well = Outcome(OutcomeKind.VERIFIED, "why", settled=True)
+    assert with_freeze(state._replace(last=well), thawed).last is well
+    assert with_freeze(state._replace(last=None), thawed).last is None
+
+
+# -- while another frostwatch is at work ----------------------------------------------------
+
+UNTIL = datetime(2026, 1, 1, 17, 25, 55, tzinfo=UTC)
+AT_WORK = HeldBy(1316, "root", FreezeState.FROZEN, None, UNTIL, window=7)
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "row"),
+    [
+        ({}, False, "until"),
+        ({"until": None}, False, "no end known"),
+        ({}, True, "until, its holder can't be asked"),
+        ({"until": None}, True, "no end known, its holder can't be asked"),
+        ({"ended": True}, True, "its process has ended"),
+        ({"kept": True, "ended": True}, False, "left to its holder"),
+    ],
+)
+def test_who_waits_for_another_frostwatch_is_told_for_how_long(
+    changes: dict[str, Any], asked: bool, row: str
+) -> None:
+    step = next_step.step_while_held(AT_WORK._replace(**changes), WEB, asked=asked)
+    wanted = next_step.WHILE_HELD_STEPS[row].replace("{until}", "17:25:55")
+    assert step == with_commands(wanted.replace("{pid}", "1316"), WEB)
+
+
+@pytest.mark.parametrize(
+    ("changes", "foreign"), [({}, False), ({"window": None}, True), ({"attached": 12}, True)]
+)
+def test_what_is_left_to_a_holder_is_ours_as_long_as_the_journal_proves_it(
+    changes: dict[str, Any], foreign: bool
+) -> None:
+    kept = AT_WORK._replace(kept=True, **changes)
+    assert ("thaw --foreign" in next_step.step_while_held(kept, WEB)) is foreign
 
 
 def test_every_rung_has_a_meaning() -> None:
