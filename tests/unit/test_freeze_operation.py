@@ -272,7 +272,8 @@ def test_a_bug_in_that_thaw_leaves_it_to_the_holder(
     outcome = harness.run()
     assert (outcome.kind, outcome.settled, outcome.holder) == (OutcomeKind.FAILED, False, PID)
     assert "its thaw failed as well" in outcome.reason
-    assert outcome.next
+    assert str(outcome.next).startswith("frostwatch thaw --vm ")
+    assert "--foreign" not in str(outcome.next), "it is ours"
     assert outcome.stuck is Stuck.SILENT
     assert harness.holder.words()[-1] == "take"
     assert harness.holder.words().count("take") == 1, "it is handed over once"

@@ -16,11 +16,12 @@ from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.model.rescue import Rung, Step
 from agentclient.model.snapshot import MonitorView, Progress
 from agentclient.model.states import OutcomeKind, Refusal
-from agentclient.model.vm import Vm, VmId
+from agentclient.model.vm import FarHost, Vm, VmId
 from agentclient.operations.context import READ_ONLY, OperationContext
 from agentclient.operations.control import Control
 from agentclient.operations.freeze import FreezeOperation
 from agentclient.operations.preflight import Prepared
+from agentclient.operations.refusals import no_long_hold, no_remote_hold
 from agentclient.operations.rescue.operation import RescueOperation
 from agentclient.operations.thaw import ThawOperation
 from tests.unit.fakes import Clock, FakeChannel, FakeReporter
@@ -91,6 +92,23 @@ def test_a_windows_guest_is_not_held_for_longer_than_it_can_be_unless_that_is_me
         holder = Holder(control, channel)
         freezer = FreezeOperation(context(control, holder), meant)
         assert freezer.run().refusal is Refusal.CANCELLED, "it was about to be sent"
+
+
+@pytest.mark.parametrize(
+    "coverage", [None, Coverage((FileSystem("vda1", "/", "ext4"),), ())], ids=["unknown", "linux"]
+)
+def test_any_other_guest_is_held_as_long_as_it_is_asked(coverage: Coverage | None) -> None:
+    request = FreezeRequest(schedule=Schedule(hold_s=120.0), long_hold=False)
+    assert no_long_hold(request, coverage) is None
+
+
+def test_who_insists_freezes_where_nobody_stands_by() -> None:
+    far = Vm(VmId("libvirt", "db1"), far=FarHost("hall-a", "qemu+ssh://hall-a/system", "virsh x"))
+    refusal = no_remote_hold(FreezeRequest(), far)
+    assert refusal is not None
+    assert refusal.refusal is Refusal.HOLDER
+    assert no_remote_hold(FreezeRequest(remote_hold=True), far) is None
+    assert no_remote_hold(FreezeRequest(), far._replace(far=None)) is None
 
 
 def test_read_only_refuses_before_anything_else() -> None:

@@ -255,6 +255,7 @@ def test_a_thaw_that_can_not_begin_leaves_what_is_frozen_and_says_how_to_thaw_it
     outcome = harness.thaw().not_begun(error)
     assert (outcome.ok, outcome.refused) == (False, False)
     assert str(outcome.next).startswith(f"{more}; then frostwatch thaw")
+    assert "--foreign" not in str(outcome.next)
     assert harness.kinds() == [EventKind.OUTCOME]
 
 

@@ -150,6 +150,21 @@ def test_a_guest_that_is_ready_is_prepared(world: World, clock: Clock) -> None:
     assert any("vda15 (vfat at /boot/efi)" in tell.text for tell in world.reporter.told)
 
 
+def test_what_each_look_shows_is_told_and_what_none_shows_is_not(world: World) -> None:
+    world.views = (UP._replace(client=True), UP, UP._replace(run_state=RunState.UNKNOWN))
+    assert isinstance(world.run(), Prepared)
+    assert world.reporter.run_states == [RunState.RUNNING], "the look that has counted"
+
+
+@pytest.mark.parametrize("why", [None, "several VMs share it"])
+def test_a_monitor_that_can_not_be_used_is_less_evidence_and_none_is_as_it_was_meant(
+    world: World, why: str | None
+) -> None:
+    world.views, world.vm = (), world.vm._replace(no_monitor=why)
+    assert isinstance(world.run(), Prepared)
+    assert any("less evidence" in tell.text for tell in world.reporter.told) is (why is not None)
+
+
 # -- what needs nobody to be asked ----------------------------------------------------------------
 
 
@@ -342,6 +357,17 @@ def test_without_a_monitor_silence_may_be_another_client(world: World) -> None:
     assert "without a monitor" in world.outcome().reason
 
 
+@pytest.mark.parametrize("suspect", [None, "vzdump (pid 99)"])
+def test_who_may_keep_a_silent_agent_is_named(
+    world: World, monkeypatch: pytest.MonkeyPatch, suspect: str | None
+) -> None:
+    monkeypatch.setattr(LocalAccess, "suspect", lambda _: suspect)
+    world.fake.silent = True
+    reason = world.outcome().reason
+    assert ("it may be kept by another client: " in reason) is (suspect is not None)
+    assert str(suspect or "") in reason
+
+
 @pytest.mark.parametrize("command", ["guest-fsfreeze-status", "guest-info", "guest-get-fsinfo"])
 def test_an_agent_that_falls_silent_in_between(world: World, command: str) -> None:
     world.fake.answers[command] = Raw()
@@ -508,6 +534,13 @@ def test_naming_one_path_says_what_freezes_with_it(world: World) -> None:
     assert isinstance(world.run(), Prepared)
     text = "with /etc/hosts freezes all of vda1 (ext4 at /)"
     assert any(text in tell.text for tell in world.reporter.told)
+
+
+@pytest.mark.parametrize("mounts", [(), ("/",)])
+def test_nothing_is_said_of_what_was_named_itself(world: World, mounts: tuple[str, ...]) -> None:
+    world.mounts = mounts
+    assert isinstance(world.run(), Prepared)
+    assert not any("freezes all of" in tell.text for tell in world.reporter.told)
 
 
 def test_an_unknown_mount_point_is_named_and_nothing_is_sent(world: World) -> None:

@@ -304,6 +304,7 @@ def held_by(harness: Harness, held: HeldBy, found: Any) -> list[HeldBy]:
 
     def ask(context: object, held: HeldBy, until: float, waiting: Callable[[str], None]) -> Any:
         asked.append(held)
+        assert until > harness.host.now
         waiting("its thaw")
         if isinstance(found, Exception):
             raise found
@@ -317,7 +318,13 @@ def held_by(harness: Harness, held: HeldBy, found: Any) -> list[HeldBy]:
     return asked
 
 
-def test_another_frostwatch_is_asked_where_a_person_has_decided_so(harness: Harness) -> None:
+@pytest.mark.parametrize("known", [True, False])
+def test_another_frostwatch_is_asked_where_a_person_has_decided_so(
+    harness: Harness, known: bool
+) -> None:
+    """Its window is its console's, whether our journal knows it or not."""
+    harness.knows_journal = known
+    harness.patch.setattr(thaw, "is_provably_ours", lambda _: False)
     asked = held_by(harness, HELD, (None, 2))
     outcome = harness.run(ours=None)
     assert outcome.refused
@@ -343,6 +350,14 @@ def test_what_was_left_to_its_holder_is_ours_and_that_one_thaws_it(
     assert "thawed by the holder of bob (pid 77), which was asked: thawed 2" in outcome.reason
     assert asked == [kept]
     assert harness.host.connects == []
+    assert harness.reporter.states[-1] == (FreezeState.THAWED if settled else None, False)
+
+
+def test_without_a_journal_what_was_left_is_not_known_to_be_ours(harness: Harness) -> None:
+    asked = held_by(harness, HELD._replace(kept=True, ended=True), (None, 2))
+    harness.patch.setattr(thaw, "is_provably_ours", lambda _: False)
+    assert harness.run(ours=None).refused
+    assert asked == []
 
 
 @pytest.mark.parametrize("more", [{"attached": 79}, {"window": None}])
@@ -374,10 +389,11 @@ def test_a_holder_that_can_not_be_asked_is_told_of_and_how_to_end_it_else(
 
 
 def test_a_guest_whose_holder_ends_when_it_is_asked_is_thawed_as_ours(harness: Harness) -> None:
-    holders = [HELD._replace(kept=True, ended=True)]
-    held_by(harness, holders[0], NotAsked("its holder (pid 78) has ended meanwhile"))
-    harness.patch.setattr(thaw, "held_by", lambda _: holders.pop() if holders else None)
-    harness.patch.setattr(thaw, "is_provably_ours", lambda _: not holders)
+    kept = HELD._replace(kept=True, ended=True)
+    held_by(harness, kept, NotAsked("its holder (pid 78) has ended meanwhile"))
+    looks: list[HeldBy | None] = [kept, None]
+    harness.patch.setattr(thaw, "held_by", lambda _: looks.pop(0))
+    harness.patch.setattr(thaw, "is_provably_ours", lambda _: not looks)
     harness.knows_journal = True
     outcome = harness.run(ours=None)
     assert (outcome.ok, outcome.thawed) == (True, 2)
