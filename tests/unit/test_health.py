@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from agentclient.access.agent_probe import ProbeResult
 from agentclient.access.stream import ConnectFailed, ConnectProblem
-from agentclient.fleet.health import Change, answered, looked, may_ask, silent, unreachable
+from agentclient.fleet.health import (
+    Change,
+    answered,
+    looked,
+    may_ask,
+    patient,
+    silent,
+    unreachable,
+)
 from agentclient.model.outcome import FileSystem, Outcome
 from agentclient.model.snapshot import (
     AgentHealth,
@@ -276,6 +284,20 @@ def test_a_freeze_that_we_could_not_thaw_ourselves_is_not_foreign() -> None:
 def test_a_guest_that_was_left_and_is_thawed_is_so_since_it_says_so() -> None:
     left = WELL._replace(left=LEFT, freeze=FreezeInfo())
     assert answered(ProbeResult(FreezeState.THAWED, 0.02), AT)(left).freeze.since == AT
+
+
+def test_what_was_left_in_a_vm_that_is_found_gone_is_over() -> None:
+    state = unreachable(REFUSED, AT, gone=True)(WELL._replace(freeze=FROZEN, left=LEFT))
+    assert (state.run_state, state.left, state.freeze.state) == (RunState.GONE, None, None)
+
+
+def test_a_monitor_that_is_late_once_changes_nothing_but_an_end() -> None:
+    late, gone = MonitorView(late=True, problem="late"), MonitorView(RunState.GONE, gone=True)
+    paused = WELL._replace(run_state=RunState.PAUSED, trouble="before")
+    kept = patient(paused, late)
+    assert (kept.run_state, kept.problem) == (RunState.PAUSED, "before")
+    assert patient(WELL._replace(run_state=RunState.UNKNOWN), late) is late
+    assert patient(paused, gone) is gone
 
 
 def test_what_was_left_in_a_vm_that_has_ended_is_over() -> None:

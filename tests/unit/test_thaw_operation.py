@@ -449,3 +449,31 @@ def test_a_guest_that_has_migrated_nobody_knows_where_to_is_told(
     outcome = harness.run()
     assert (outcome.ok, outcome.refused, outcome.stuck) == (False, False, Stuck.MIGRATED)
     assert "has migrated away" in outcome.reason
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_freeze_whose_guest_has_migrated_is_thawed_where_it_went(
+    harness: Harness, there: VirtualHost, answers: bool
+) -> None:
+    context = harness.operation().context
+    harness.patch.setattr(harness.access, "successor", lambda _: VirtualAccess(there))
+    there.guest.alive = answers
+    report = thaw.thaw_where_it_went(context, "ab-cd", 5.0, awaited=True)
+    assert report is not None
+    assert (report.settled, report.count, report.sent) == (answers, 1 if answers else None, True)
+    assert report.stuck is (None if answers else Stuck.NO_AGENT)
+    assert EventKind.OUTCOME not in harness.reporter.kinds()
+    assert "it runs on this host now" in harness.reporter.texts()[0]
+    assert there.now - harness.began_at < 10.0, "it is not looked for any more"
+
+
+@pytest.mark.parametrize("awaited", [True, False])
+def test_only_one_that_is_known_to_have_migrated_is_looked_for_again(
+    harness: Harness, awaited: bool
+) -> None:
+    looks: list[str | None] = []
+    harness.patch.setattr(harness.access, "successor", looks.append)
+    context = harness.operation().context
+    assert thaw.thaw_where_it_went(context, "ab-cd", 5.0, awaited=awaited) is None
+    assert (len(looks) > 1) is awaited
+    assert harness.took_s == pytest.approx(thaw.TARGET_S if awaited else 0.0, abs=0.6)
