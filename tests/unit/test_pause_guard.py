@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -27,6 +29,8 @@ class Monitor:
         self.path = path
         self.status = "paused"
         self.silent = 0
+        self.refuses = ""
+        self.asked: list[str] = []
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         self._listener.listen()
@@ -64,6 +68,10 @@ class Monitor:
         if self.silent and asked["execute"] != "qmp_capabilities":
             self.silent -= 1
             return b""
+        self.asked.append(asked["execute"])
+        if asked["execute"] == self.refuses:
+            error = {"class": "GenericError", "desc": "not now"}
+            return json.dumps({"error": error, "id": asked.get("id")}).encode() + b"\n"
         if asked["execute"] == "cont":
             self.status = "running"
         value = {"status": self.status} if asked["execute"] == "query-status" else {}
@@ -153,14 +161,12 @@ def test_a_half_of_a_command_is_forgotten(monitor: Monitor, shared: socket.socke
 
 
 def test_an_answer_that_somebody_else_received_is_asked_for_again(
-    monitor: Monitor, shared: socket.socket
+    monitor: Monitor, shared: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(pause_guard, "TIMEOUT_S", 0.1)
     monitor.silent = 1
-    guard = _guard(monitor, 0.1, shared)
-    _say(guard, pause_guard.ARMED)
-    assert guard.wait(PATIENCE_S) == 0
+    assert pause_guard._resume_by(pause_guard.Talk(shared))
     assert (monitor.status, monitor.silent) == ("running", 0)
-    guard.communicate()
 
 
 def test_a_connection_that_has_ended_is_made_anew(monitor: Monitor, shared: socket.socket) -> None:
@@ -182,3 +188,60 @@ def test_nobody_pauses_the_vm_once_nobody_stands_by(
     with pytest.raises(BrokenPipeError):
         shared.send(b'{"execute": "stop"}\n')
     guard.communicate()
+
+
+def test_no_signal_ends_it_before_the_vm_goes_on(monitor: Monitor, shared: socket.socket) -> None:
+    guard = _guard(monitor, 600.0, shared)
+    _say(guard, pause_guard.ARMED)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+        guard.send_signal(number)
+    guard.communicate(timeout=PATIENCE_S)
+    assert (guard.returncode, monitor.status) == (0, "running")
+
+
+# -- by a connection of its own -------------------------------------------------------------
+
+
+def test_the_vm_that_was_paused_goes_on(monitor: Monitor) -> None:
+    assert pause_guard.resume(str(monitor.path), os.getpid())
+    assert monitor.status == "running"
+    monitor.status = "paused"
+    assert pause_guard.resume(str(monitor.path), 0), "whose process is not known"
+    assert monitor.status == "running"
+
+
+def test_another_vm_in_its_place_is_left_alone(monitor: Monitor) -> None:
+    assert pause_guard.resume(str(monitor.path), os.getpid() + 1)
+    assert (monitor.status, monitor.asked) == ("paused", [])
+
+
+def test_a_vm_that_goes_on_already_is_asked_alone(monitor: Monitor) -> None:
+    monitor.status = "running"
+    assert pause_guard.resume(str(monitor.path), 0)
+    assert "cont" not in monitor.asked
+
+
+def test_a_vm_that_may_not_go_on_yet_is_not_called_resumed(monitor: Monitor) -> None:
+    monitor.refuses = "cont"
+    with pytest.raises(OSError, match="not now"):
+        pause_guard.resume(str(monitor.path), 0)
+    assert monitor.status == "paused"
+
+
+def test_it_is_tried_again_until_it_is_given_up(
+    monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pause_guard, "EVERY_S", 0.001)
+    monkeypatch.setattr(pause_guard, "TRIES_FOR_S", 0.02)
+    tries: list[int] = []
+
+    def resume(_: str, pid: int) -> bool:
+        tries.append(pid)
+        if len(tries) == 1:
+            raise OSError("it serves another client")
+        return len(tries) == 3
+
+    monkeypatch.setattr(pause_guard, "resume", resume)
+    assert pause_guard._resume_anew("", 7) == 0
+    assert tries == [7, 7, 7]
+    assert pause_guard._resume_anew("", 7) == 1, "nobody is heard any more"
