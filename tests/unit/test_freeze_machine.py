@@ -120,6 +120,15 @@ def test_what_is_written_before_the_verdict_is_written_into_the_window() -> None
     assert kind_of(machine) is OutcomeKind.BROKEN
 
 
+def test_what_is_not_held_at_all_has_been_counted() -> None:
+    machine = pending(hold_s=0.0)
+    machine.on_reply(1.0, Reply(FREEZE, 2))
+    machine.on_look(1.1, UP)
+    machine.on_reply(1.2, Reply(STATUS, "frozen"))
+    assert machine.window is not None
+    assert (machine.stage, machine.window.written_bytes) == (FreezeStage.RELEASED, 0)
+
+
 def test_an_answer_is_a_sign_of_life_and_noise_is_none() -> None:
     machine = pending()
     machine.on_reply(0.5, Dropped("noise"))

@@ -244,3 +244,98 @@ def test_a_hold_is_extended_up_to_what_is_allowed_and_not_once_it_is_over() -> N
     assert window.extend(1.0, 120.0) == 0.0
     assert window.on_tick(220.0) == []
     assert window.extend(30.0, 500.0) == 0.0, "its last look is being waited for"
+
+
+@pytest.mark.parametrize(("value", "word"), [("frozen", "frozen"), (5, "unreadable")])
+def test_what_the_next_agent_says_is_told(value: object, word: str) -> None:
+    held = Held()
+    (_, sync) = held.look(101.0, UP._replace(openings=7))
+    assert isinstance(sync, Resync)
+    (asked,) = held.window.on_reply(Synced(sync.ticket))
+    assert isinstance(asked, Send)
+    (told,) = held.window.on_reply(Reply(asked.ticket, value))
+    assert isinstance(told, ReportEvent)
+    assert told.text == f"the agent's status: {word}"
+
+
+def test_what_happened_first_is_why_it_broke() -> None:
+    held = Held(windows=True, hold_s=30.0)
+    held.look(101.0, UP._replace(written_bytes=130))
+    first = held.window.broken
+    held.window.on_tick(110.0)
+    assert held.window.broken == first
+    assert "30 bytes" in str(first)
+    other = Held(windows=True, hold_s=30.0)
+    other.window.on_tick(110.0)
+    lost = other.window.broken
+    other.look(111.0, UP._replace(written_bytes=130))
+    assert other.window.broken == lost
+
+
+def test_what_keeps_it_from_being_seen_is_known_and_taken_back() -> None:
+    held = Held()
+    unseen_by = []
+    for view in (MonitorView(problem="busy"), UP._replace(port_open=None, openings=None), UP):
+        held.look(101.0, view)
+        unseen_by.append(held.window.unseen)
+    assert unseen_by == ["busy", "it has no state", None]
+    unseen = Held(MonitorView())
+    unseen.look(101.0, MonitorView())
+    assert unseen.window.unseen is None, "it was never to be seen"
+
+
+def test_a_blind_look_is_no_last_one() -> None:
+    held = Held()
+    held.window.on_tick(110.0)
+    assert held.look(110.1, MonitorView(problem="monitor: busy")) == []
+    assert not held.window.over
+    assert kinds(held.look(110.2)) == [EventKind.NOTE]
+    assert held.look(110.3) == [], "it ends once"
+
+
+@pytest.mark.parametrize(
+    "baseline",
+    [UP._replace(written_bytes=None), UP._replace(port_open=None, openings=None)],
+    ids=["the port", "the writes"],
+)
+def test_a_last_look_is_waited_for_where_anything_can_be_seen(baseline: MonitorView) -> None:
+    window = Held(baseline).window
+    assert window.on_tick(110.0) == []
+    assert window.wants_look
+
+
+def test_it_is_told_after_how_long_it_is_thawed() -> None:
+    held = Held(hold_s=42.0)
+    held.window.on_tick(142.0)
+    (told,) = held.look(142.0)
+    assert isinstance(told, ReportEvent)
+    assert told.text == "thawing after 42 s"
+
+
+def test_an_agent_that_left_and_came_back_is_one_risk_and_asked_once_it_is_there() -> None:
+    held = Held()
+    assert kinds(held.look(101.0, UP._replace(port_open=False, openings=6))) == [EventKind.AT_RISK]
+    down = held.look(102.0, UP._replace(port_open=False, openings=1))
+    assert [one for one in down if isinstance(one, Resync)] == [], "no agent is there yet"
+    back = held.look(103.0, UP._replace(openings=2))
+    assert (kinds(back), len(back)) == ([], 1)
+    again = held.look(104.0, UP._replace(openings=4))
+    assert EventKind.AT_RISK not in kinds(again), "it is told once"
+
+
+def test_what_is_over_is_not_extended_and_no_extension_makes_it_shorter() -> None:
+    window = Held().window
+    assert window.extend(5.0, 5.0) == 0.0
+    assert window.extend(0.0, 5.0) == -5.0, "who shortens it may"
+    assert window.extend(-2.0, 60.0) == -2.0
+    window.break_now("it broke")
+    assert window.extend(5.0, 60.0) == 0.0
+
+
+def test_where_nothing_is_counted_nothing_is_known_of_writes() -> None:
+    held = Held(UP._replace(written_bytes=None))
+    counted = []
+    for written in (None, 130, None, 140):
+        held.look(101.0, UP._replace(written_bytes=written))
+        counted.append(held.window.written_bytes)
+    assert counted == [None, 0, 0, 10]
