@@ -146,6 +146,7 @@ def test_each_call_of_our_side_of_it_fails(drill: Drill, tmp_path: Path, most: i
     well.check()
     every = [*calls.points(), *calls.points(lasts=FOR_EVER)]
     chosen = sample(every, most)
+    assert chosen, "nothing would fail at all"
     for number, point in enumerate(chosen):
         with Injector(OURS, _journals, point) as failing:
             run = Run(drill.vms[0], tmp_path / str(number) / "journal.db")

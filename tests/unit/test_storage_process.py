@@ -125,6 +125,8 @@ def test_files_are_deleted_if_they_are_the_same_still(tmp_path: Path) -> None:
     assert old.exists(), "it is another file"
     assert folder is not None
     assert folder.startswith("folder (")
+    away = tmp_path / "away" / "old"
+    assert delete_files([("no folder", away, None)]) == [None]
     (left,) = delete_files([("old", old, inode(old))])
     assert (left, old.exists()) == (None, False)
 
