@@ -124,6 +124,7 @@ def test_a_hold_begins_with_the_answer_that_a_stopped_console_has_not_read(
     harness.pass_time(HOOK_S + 0.5)
     answered_at = harness.clock.now
     assert not harness.armed_guest.overdue(answered_at)
+    assert not harness.armed_guest.overdue(answered_at + 10.0 + GRACE_S - 0.01)
     assert harness.armed_guest.overdue(answered_at + 10.0 + GRACE_S)
 
 

@@ -9,12 +9,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from agentclient.model.errors import BadInput
 from agentclient.model.events import Event, EventKind, OnEvent
 from agentclient.model.outcome import GroupOutcome, Outcome
 from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.model.states import Level, OutcomeKind
 from agentclient.model.vm import Vm, VmId
-from agentclient.operations.group import GroupFreeze
+from agentclient.operations.group import GroupFreeze, group_request
 from tests.event_details import event_details
 
 WELL = Outcome(OutcomeKind.VERIFIED, "frozen", certified=True, settled=True)
@@ -168,3 +169,11 @@ def test_one_that_cannot_be_begun_has_those_before_it_thawed_at_once() -> None:
     assert first.outcome is WELL, "it was told to thaw"
     assert "qemu:b could not be begun: IndexError" in outcome.reason
     assert outcome.reason.endswith("all are thawed again")
+
+
+def test_a_window_bridges_the_wait_for_the_others_up_to_its_own_bound() -> None:
+    request = FreezeRequest(schedule=Schedule(hold_s=30.0, maximum_hold_s=60.0))
+    schedule = group_request(request, 30.0).schedule
+    assert (schedule.hold_s, schedule.bridge_s) == (60.0, 30.0)
+    with pytest.raises(BadInput, match="choose a shorter --hold or --within"):
+        group_request(request, 30.5)

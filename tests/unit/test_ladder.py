@@ -154,6 +154,44 @@ def test_some_things_rule_out_everything(more: dict[str, Any], word: str) -> Non
         assert word in str(one.why_not)
 
 
+def test_who_is_at_work_on_it_is_a_risk_of_all_but_the_first_rung() -> None:
+    locked = known(vm=VM._replace(locked_by="backup"))
+    held = known()
+    held = replace(held, state=held.state._replace(held_by=HeldBy(1316, "root")))
+    for of, word in ((locked, "(backup)"), (held, "root (pid 1316)")):
+        risks = {one.title: one.risk for one in ladder(of)}
+        assert [title for title in TITLES if word in risks[title]] == TITLES[1:]
+    assert not any("It is" in one.risk or "at work" in one.risk for one in ladder(known()))
+
+
+def test_what_keeps_the_first_rung_from_connecting_rules_out_that_one_alone() -> None:
+    of = known(OPEN, no_connection="it is called")
+    assert offer(of, "connect").why_not == "it is called"
+    assert offer(of, "thaw").why_not is None
+    assert "it is called" not in str(offer(of, "wait").why_not)
+
+
+def test_a_key_is_pressed_and_a_break_sent_to_a_port() -> None:
+    of = known()
+    assert "keyboard" in offer(of, "sysrq by key").does
+    assert "serial console" in offer(of, "sysrq at serial0").does
+    assert ladder(of, RescueTimes(thaw_s=77.0))[1].does.endswith("at most 1 min 17 s.")
+
+
+def test_only_a_freeze_that_is_prepared_is_called_so() -> None:
+    preparing = in_flight(Phase.PENDING, sent_at=None)
+    assert "was not sent yet" in str(offer(preparing, "sysrq by key").why_not)
+    assert "was not sent yet" not in str(offer(preparing, "thaw").why_not)
+    thawing = replace(preparing, in_flight="thaw")
+    assert "was not sent yet" not in str(offer(thawing, "sysrq by key").why_not)
+
+
+@pytest.mark.parametrize("why", [None, "several VMs share it"])
+def test_why_there_is_no_monitor_is_said(why: str | None) -> None:
+    of = known(vm=VM._replace(monitor=None, no_monitor=why), has_monitor=False)
+    assert offer(of, "sysrq by key").why_not == (why or "it has no monitor")
+
+
 def in_flight(phase: Phase, *, waited_s: float = math.inf, **more: Any) -> LadderFacts:
     progress = Progress("freeze", phase, "the agent", 0.0, **({"sent_at": 1.0} | more))
     of = known(OPEN._replace(client=True), in_flight="freeze", waited_s=waited_s)
