@@ -12,7 +12,7 @@ from agentclient.journal.entry import Entry
 from agentclient.model.events import EventKind
 from agentclient.model.outcome import Outcome
 from agentclient.model.request import FreezeRequest, Schedule
-from agentclient.operations import driver, freeze, operation, thaw
+from agentclient.operations import driver, freeze, freeze_end, operation, thaw
 from agentclient.operations.context import OperationContext
 from agentclient.operations.freeze import FreezeOperation
 from agentclient.operations.preflight import Prepared
@@ -28,7 +28,7 @@ class FreezeHarness:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, guest: VirtualGuest | None = None) -> None:
         self._patch = monkeypatch
         self.host = VirtualHost(guest)
-        self.host.live_in(monkeypatch, driver, operation, freeze, thaw, standby)
+        self.host.live_in(monkeypatch, driver, operation, freeze, freeze_end, thaw, standby)
         self.guest = self.host.guest
         self.holder = VirtualHolder(self.host)
         self.reporter = VirtualReporter()

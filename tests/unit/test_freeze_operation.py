@@ -262,6 +262,7 @@ def test_a_bug_behind_a_channel_that_broke_is_followed_by_a_thaw_on_a_new_one(
     assert (outcome.kind, outcome.settled) == (OutcomeKind.FAILED, True)
     assert harness.guest.frozen == set()
     assert len(harness.host.connects) == 2
+    assert harness.took_s < 3.0, "at once"
 
 
 def test_a_bug_in_that_thaw_leaves_it_to_the_holder(
