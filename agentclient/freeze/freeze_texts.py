@@ -248,8 +248,7 @@ def revised(outcome: Outcome) -> ReportEvent:
 def ended(outcome: Outcome) -> ReportEvent:
     """Tell the outcome: everything has ended."""
     level = Level.GOOD if outcome.certified else LEVELS[outcome.kind]
-    word = "certified" if outcome.certified else str(outcome.kind)
-    text = f"outcome: {word}: {outcome.reason}"
+    text = f"outcome: {outcome.word}: {outcome.reason}"
     if outcome.not_together and level is Level.GOOD:
         level = Level.WARNING  # by itself it was; its copy is not consistent with its group
     if not outcome.settled:

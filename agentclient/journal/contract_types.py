@@ -67,6 +67,7 @@ _OUTCOME: Final[dict[str, Check]] = {
     "not_covered": _are_objects,
     "evidence": _are_objects,
     "kept": _is_flag,
+    "not_together": _is_flag,
 }
 _THAW: Final[dict[str, Check]] = {**_COMMON, "refused": _is_flag}
 _RESCUE: Final[dict[str, Check]] = {
@@ -106,4 +107,5 @@ def is_of_contract(column: str, found: Any) -> bool:
     if not all(check(value) for check, value in known):
         return False
     certified = column == "outcome" and found.get("certified") is True
-    return not certified or found.get("outcome") == OutcomeKind.VERIFIED
+    together = found.get("not_together") is not True
+    return not certified or (found.get("outcome") == OutcomeKind.VERIFIED and together)

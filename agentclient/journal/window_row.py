@@ -111,6 +111,18 @@ class WindowRow:
         return verified and over and outcome.get("certified") is True
 
     @property
+    def not_together(self) -> bool:
+        """Whether its group is known not to have been frozen together."""
+        return (self.outcome or {}).get("not_together") is True
+
+    @property
+    def without_group(self) -> bool:
+        """Whether it is a freeze that was verified, and its group was not frozen together."""
+        kind = (self.outcome or {}).get("outcome")
+        freeze = self.kind is WindowKind.FREEZE
+        return freeze and kind == OutcomeKind.VERIFIED and self.not_together
+
+    @property
     def held_s(self) -> float | None:
         """Seconds from the freeze's acknowledgement to the thaw's; None if one is missing."""
         frozen = self.outcome is None or bool(self.outcome.get("frozen"))

@@ -49,9 +49,8 @@ def dumps(value: Mapping[str, object]) -> str:
 
 def rfc3339(at: datetime | None) -> str | None:
     """Return a time with its zone, to the millisecond; a naive one is taken as local time."""
-    if at is None:
-        return None
-    return (at if at.tzinfo else at.astimezone()).isoformat(timespec="milliseconds")
+    zoned = at if at is None or at.tzinfo else at.astimezone()
+    return None if zoned is None else zoned.isoformat(timespec="milliseconds")
 
 
 def vm_object(state: VmState) -> JsonObject:
@@ -107,6 +106,7 @@ def outcome_object(outcome: Outcome) -> JsonObject:
         "next": outcome.next,
         "reason": outcome.reason,
         "kept": outcome.kept,
+        "not_together": outcome.not_together,
     }
 
 

@@ -21,7 +21,7 @@ from agentclient.model.next_command import (
     start_word,
     thaw_command,
 )
-from agentclient.model.outcome import Outcome
+from agentclient.model.outcome import NO_GROUP, Outcome
 from agentclient.model.rescue import Rung
 from agentclient.model.snapshot import HeldBy
 from agentclient.model.states import ENDS, Cause, OutcomeKind, Refusal, Stuck
@@ -32,7 +32,7 @@ HELD: Final = "held"
 THAWING: Final = "thaw asked for"
 NOT_CERTIFIED: Final = "not certified"
 CERTIFIED: Final = "certified"
-NOT_TOGETHER: Final = "group not frozen together"
+NOT_TOGETHER: Final = NO_GROUP
 KEPT: Final = "left to its holder"
 
 # In the tables: {freeze}, {thaw}, {foreign}, {rescue}, {sysrq}, {reset}, {doctor}, {extend} and

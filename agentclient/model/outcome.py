@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.states import (
@@ -17,6 +17,12 @@ from agentclient.model.states import (
     Stuck,
 )
 from agentclient.model.vm import VmId
+
+# Words for what became of a verified freeze, beside those of `OutcomeKind`: *certified* is more,
+# *no group* is less. The second one is written with a hyphen where a word has no blank.
+CERTIFIED: Final = "certified"
+NO_GROUP: Final = "no group"
+NO_GROUP_WORD: Final = "no-group"
 
 
 class Evidence(NamedTuple):
@@ -112,6 +118,19 @@ class Outcome(NamedTuple):
     meaning: Meaning | None = None
     not_together: bool = False
     kept: bool = False
+
+    @property
+    def without_group(self) -> bool:
+        """Whether it was verified by itself, and its group was not frozen together."""
+        return self.not_together and self.kind is OutcomeKind.VERIFIED
+
+    @property
+    def word(self) -> str:
+        """What it is called wherever a person reads it."""
+        if self.without_group:
+            return NO_GROUP
+        certified = self.certified and self.kind is OutcomeKind.VERIFIED
+        return CERTIFIED if certified else self.kind.value
 
 
 class ThawOutcome(NamedTuple):

@@ -61,6 +61,7 @@ def outcome_in(found: Json | None) -> Outcome | None:
         settled=found.get("settled") is True,
         meaning=_meaning(found.get("meaning")),
         kept=found.get("kept") is True,
+        not_together=found.get("not_together") is True,
     )
 
 

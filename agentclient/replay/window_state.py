@@ -230,7 +230,10 @@ def _verdict(told: Told, at: datetime, vm: Vm, phase: Phase) -> Outcome | None:
     outcome = told.outcome
     verdicts = [one for one in told.events if one.kind in _VERDICTS]
     since = verdicts[-1].at if verdicts else told.moments.get("verdict")
-    if outcome is None or since is None or at < since or outcome.kind is OutcomeKind.BROKEN:
+    taken_back = outcome is not None and (
+        outcome.kind is OutcomeKind.BROKEN or outcome.not_together
+    )
+    if outcome is None or since is None or at < since or taken_back:
         return None
     good = outcome.kind is OutcomeKind.VERIFIED
     if good and verdicts and _is_bad(verdicts[-1].level):

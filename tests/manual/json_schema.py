@@ -81,7 +81,7 @@ PARTS: Final[Mapping[str, Json]] = {
         thawed=maybe(COUNT), certified=YES, settled=YES, cause=maybe(one_of("cause")),
         seconds=maybe(NUMBER), coverage=maybe(TEXT), not_covered=many(FILE_SYSTEM),
         evidence=many(EVIDENCE), meaning=maybe(part("meaning")), next=maybe(TEXT), reason=TEXT,
-        kept=YES,
+        kept=YES, not_together=YES,
     ),
     "thaw": of(
         ok=YES, state=maybe(one_of("freeze.state")), thawed=maybe(COUNT), refused=YES,
@@ -239,7 +239,7 @@ LINES: Final[Mapping[str, tuple[str, Json]]] = {
         line(
             time=TIME, vm=TEXT, window=COUNT, event=one_of("event", "asked", "others", "left"),
             level=one_of("level"), text=TEXT, state=TEXT, phase=maybe(TEXT),
-            outcome=maybe(one_of("outcome")), certified=YES,
+            outcome=maybe(one_of("outcome")), certified=YES, not_together=YES,
         ),
     ),
     "checked": (

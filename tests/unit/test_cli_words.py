@@ -33,7 +33,7 @@ def test_one_whose_group_has_failed_is_not_called_ok(
     not_together = Outcome(OutcomeKind.VERIFIED, "it was frozen", settled=True, not_together=True)
     world.operations.results = {"a": not_together, "b": LOST}
     assert run(["freeze", "a", "b"]) == 1
-    assert capsys.readouterr().out.splitlines()[-1] == "2 VMs: not-together=1 lost=1"
+    assert capsys.readouterr().out.splitlines()[-1] == "2 VMs: no-group=1 lost=1"
 
 
 def test_one_needs_no_recap_and_json_has_none(

@@ -53,7 +53,7 @@ def test_what_came_of_each_in_a_word() -> None:
         "refused": (ThawOutcome(one.id, None, None, True, "r", 0.1),),
         "failed": (ThawOutcome(one.id, None, None, False, "r", 0.1),),
         "verified": (VERIFIED._replace(settled=False),),
-        "not-together": (VERIFIED._replace(not_together=True),),
+        "no-group": (VERIFIED._replace(not_together=True),),
         "left": (None,),
     }
     for word, outcomes in cases.items():

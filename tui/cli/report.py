@@ -257,9 +257,8 @@ def outcome_details(outcome: Outcome) -> Iterator[str]:
     """Return what an outcome's sentence leaves out, one line each."""
     if outcome.kind is OutcomeKind.REFUSED:
         return
-    word = "certified" if outcome.certified else outcome.kind.value
     yield (
-        f"{word}: frozen {_count(outcome.frozen)}, "
+        f"{outcome.word}: frozen {_count(outcome.frozen)}, "
         f"thawed {_count(outcome.thawed)}, {outcome.seconds:.1f} s"
     )
     for evidence in outcome.evidence:

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterator
 
 from agentclient.fleet.store import Fleet
-from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import FreezeState, OutcomeKind
 from tui.console.ports import OperationPort, OperationsPort
@@ -70,7 +69,7 @@ def last_line(fleet: Fleet, *, left: int, handed_over: int, idle: bool) -> str:
     """
     states = fleet.states()
     ours = [state.last for state in states if state.last is not None]
-    counts = Counter(_word(outcome) for outcome in ours).most_common()
+    counts = Counter(outcome.word for outcome in ours).most_common()
     told = ", ".join(f"{count} {word}" for word, count in counts)
     parts = [f"last freeze of {guests(len(ours))}: {told}"] if ours else []
     if idle and not (ours or left):
@@ -84,10 +83,6 @@ def last_line(fleet: Fleet, *, left: int, handed_over: int, idle: bool) -> str:
     if others := sum(map(_is_others, states)):
         parts.append(f"{guests(others)} frozen by others")
     return f"frostwatch: {'; '.join(parts) or 'left'}"
-
-
-def _word(outcome: Outcome) -> str:
-    return "certified" if outcome.certified else outcome.kind.value
 
 
 def _is_others(state: VmState) -> bool:

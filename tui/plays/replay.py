@@ -186,4 +186,5 @@ def step_object(step: Step, state: VmState) -> JsonObject:
         "phase": progress.phase.value if progress is not None else None,
         "outcome": last.kind.value if last is not None else None,
         "certified": last.certified if last is not None else False,
+        "not_together": last.not_together if last is not None else False,
     }

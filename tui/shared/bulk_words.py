@@ -6,15 +6,14 @@ from collections import Counter
 from collections.abc import Iterable
 
 from agentclient.model.durations import in_words
-from agentclient.model.outcome import Outcome, ThawOutcome
+from agentclient.model.outcome import NO_GROUP_WORD, Outcome, ThawOutcome
 from agentclient.model.place import Place
 from agentclient.model.states import OutcomeKind
 
 OK = "ok"
-NOT_TOGETHER = "not-together"  # well by itself, but its group was not frozen at one time
 LEFT = "left"
 # Those that are told first, in this order.
-FIRST = (OK, NOT_TOGETHER, *map(str, OutcomeKind))
+FIRST = (OK, NO_GROUP_WORD, *map(str, OutcomeKind))
 _ENDINGS = {1: "st", 2: "nd", 3: "rd"}
 
 
@@ -50,7 +49,7 @@ def word_of(outcome: object) -> str:
         return LEFT
     if outcome.kind is not OutcomeKind.VERIFIED or not (outcome.settled or outcome.kept):
         return outcome.kind.value
-    return NOT_TOGETHER if outcome.not_together else OK
+    return NO_GROUP_WORD if outcome.not_together else OK
 
 
 def recap(words: Iterable[str]) -> str:

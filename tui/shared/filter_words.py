@@ -10,6 +10,7 @@ from typing import Final
 
 from agentclient.model.job import Consistency, JobKind, JobResult
 from agentclient.model.others_freeze import OthersFreeze, doer, others_freeze
+from agentclient.model.outcome import CERTIFIED, NO_GROUP_WORD
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import (
     AgentState,
@@ -27,7 +28,6 @@ from tui.shared.verdict import verdict_of
 FOREIGN: Final = "foreign"
 LEFT: Final = "left"
 HELD_BY: Final = "held-by"
-CERTIFIED: Final = "certified"
 UNKNOWN: Final = "unknown"
 _NAME_LIMIT = 300
 
@@ -57,7 +57,9 @@ def _outcome_words(state: VmState) -> set[str]:
     verdict = verdict_of(state)
     if verdict is None:
         return set()
-    return {verdict.kind.value, *([CERTIFIED] if verdict.certified else [])}
+    if verdict.without_group:
+        return {NO_GROUP_WORD}
+    return {verdict.kind.value, verdict.word}
 
 
 def _cause_words(state: VmState) -> set[str]:
@@ -109,7 +111,7 @@ CLOSED: Final[Mapping[str, Closed]] = {
     STATE_KEY: Closed((*FREEZE_WORDS, UNKNOWN), freeze_words),
     AGENT_KEY: Closed(AgentState, lambda state: {state.agent.state.value}),
     "run": Closed(RunState, lambda state: {state.run_state.value}),
-    "outcome": Closed((*OutcomeKind, CERTIFIED), _outcome_words),
+    "outcome": Closed((*OutcomeKind, CERTIFIED, NO_GROUP_WORD), _outcome_words),
     "cause": Closed((*Cause, *Refusal), _cause_words),
     "copy": Closed(_COPIES, _copy_words),
     "is": Closed(("trouble", "locked", "busy", "read-only"), _kinds),
@@ -160,8 +162,8 @@ def search_text(state: VmState) -> str:
         FOREIGN if freeze.foreign and freeze.state is FreezeState.FROZEN else "",
         LEFT if state.left_by is not None else "",
         _of_others(state),
-        verdict.kind if verdict else "",
-        CERTIFIED if verdict is not None and verdict.certified else "",
+        *(_outcome_words(state) if verdict else ()),
+        verdict.word if verdict else "",
         job_words(state),
         f"locked {state.vm.locked_by}"[:_NAME_LIMIT] if state.vm.locked_by else "",
     )

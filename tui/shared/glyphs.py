@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from agentclient.model import outcome
 from agentclient.model.others_freeze import OthersFreeze
 from agentclient.model.states import (
     AgentState,
@@ -107,7 +108,7 @@ OUTCOME: Mapping[OutcomeKind, Look] = {
 }
 
 NO_GROUP = Look(
-    "≠", "N", "no group", Tone.BAD, "verified by itself; its group was not frozen together"
+    "≠", "N", outcome.NO_GROUP, Tone.BAD, "verified by itself; its group was not frozen together"
 )
 
 JOB = Look("⇣", "d", "copying", Tone.ACTIVE, "its disks are copied; the row says how far it is")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from agentclient.model.others import ChannelClient
 from agentclient.model.others_freeze import Grade, graded_of
 from agentclient.model.others_past import OthersResult
+from agentclient.model.outcome import NO_GROUP
 from agentclient.model.states import Phase, WindowKind, WindowState
 from agentclient.model.text import printable
 
@@ -52,6 +53,8 @@ def outcome_word(row: WindowRow) -> str:
         return printable(row.rescue.get("rung"), 40)
     if row.kind is WindowKind.OTHERS:
         return printable((row.request or {}).get("result"), 40)
+    if row.without_group:
+        return NO_GROUP
     if row.outcome is not None:
         return printable(row.outcome.get("outcome"), 40)
     if row.thaw is not None and row.kind is WindowKind.THAW:

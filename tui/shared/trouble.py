@@ -6,7 +6,7 @@ from agentclient.model.others_freeze import OthersFreeze, others_freeze
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, OutcomeKind, RunState
 from tui.shared.newest_job import has_failed, is_less_than_consistent, newest_job
-from tui.shared.verdict import verdict_of, without_group
+from tui.shared.verdict import verdict_of
 
 _OUTCOME_TROUBLE = {
     OutcomeKind.PARTIAL: 0,
@@ -37,7 +37,7 @@ def severity(state: VmState) -> int:
     found = [
         0 if left else _NO_TROUBLE,  # a person has to do something about it
         _OUTCOME_TROUBLE.get(verdict.kind, _NO_TROUBLE) if verdict else _NO_TROUBLE,
-        8 if verdict is not None and without_group(verdict) else _NO_TROUBLE,
+        8 if verdict is not None and verdict.without_group else _NO_TROUBLE,
         _AGENT_TROUBLE.get(state.agent.state, _NO_TROUBLE),
         _RUN_TROUBLE.get(state.run_state, _NO_TROUBLE),
         _others_trouble(state),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import VmState
-from agentclient.model.states import OutcomeKind
 from tui.shared.glyphs import NO_GROUP, OUTCOME, Look
 
 
@@ -15,15 +14,7 @@ def verdict_of(state: VmState) -> Outcome | None:
     return state.last
 
 
-def without_group(verdict: Outcome) -> bool:
-    """Return whether a freeze was good by itself, but its group's was not."""
-    return verdict.not_together and verdict.kind is OutcomeKind.VERIFIED
-
-
 def look_of(outcome: Outcome) -> Look:
     """Return how an outcome is shown: certified is more than verified, *no group* is less."""
-    if without_group(outcome):
-        return NO_GROUP
-    look = OUTCOME[outcome.kind]
-    certified = outcome.certified and outcome.kind is OutcomeKind.VERIFIED
-    return look._replace(word="certified") if certified else look
+    look = NO_GROUP if outcome.without_group else OUTCOME[outcome.kind]
+    return look._replace(word=outcome.word)

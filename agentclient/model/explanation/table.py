@@ -63,15 +63,20 @@ def find(word: str) -> tuple[Explanation, ...]:
         BadInput: nothing is called so; one sentence, with what may have been meant.
     """
     wanted = word.strip().lower()
-    found = tuple(each for each in table() if each.word == wanted)
+    found = tuple(each for each in table() if _spaced(each.word) == _spaced(wanted))
     if not found:
-        found = tuple(each for each in table() if each.topic == wanted)
+        found = tuple(each for each in table() if _spaced(each.topic) == _spaced(wanted))
     if found:
         return found
     alike = did_you_mean(wanted, sorted({each.word for each in table()} - {states.MAYBE_FROZEN}))
     raise BadInput(
         f"nothing is called {printable(word, 60)!r}{alike}; frostwatch explain lists all words"
     )
+
+
+def _spaced(word: str) -> str:
+    """Return a word as it is compared: filters write *no-group* for what is shown as *no group*."""
+    return word.replace("-", " ")
 
 
 def step_of_any(explained: Explanation) -> str:

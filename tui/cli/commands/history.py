@@ -18,6 +18,7 @@ from agentclient.model.durations import in_words
 from agentclient.model.errors import BadInput
 from agentclient.model.json_contract import dumps
 from agentclient.model.others_past import OthersResult
+from agentclient.model.outcome import CERTIFIED, NO_GROUP_WORD
 from agentclient.model.rescue import Rung
 from agentclient.model.states import OutcomeKind, Phase
 from agentclient.model.suggestions import did_you_mean
@@ -46,10 +47,9 @@ if TYPE_CHECKING:
 
 DEFAULT_LIMIT = 50
 PAGE = 200
-CERTIFIED = "certified"
 # As the table says it; what goes on is called by its phase.
 _GOES_ON = (Phase.PREPARING, Phase.PENDING, Phase.HELD, Phase.THAWING)
-_ENDED = (*OutcomeKind, CERTIFIED, *OthersResult)
+_ENDED = (*OutcomeKind, CERTIFIED, NO_GROUP_WORD, *OthersResult)
 STATE_WORDS = tuple(dict.fromkeys(map(str, (*_ENDED, *_GOES_ON, *Rung, "unreadable"))))
 HEADER = (
     "WHEN",
@@ -134,6 +134,8 @@ def _asked_at(row: WindowRow) -> datetime | None:
 
 def _words_of(row: WindowRow) -> set[str]:
     """Return the words by which a window is found."""
+    if row.phase is None and row.without_group:
+        return {NO_GROUP_WORD}
     return {outcome_word(row).partition(" ")[0], *([CERTIFIED] if row.certified else [])}
 
 

@@ -138,9 +138,8 @@ def outcome_text(state: VmState) -> str | None:
     if found is None:
         return state.trouble
     told = explained(found, state)
-    word = "certified" if told.certified else told.kind.value
     why = told.refusal or told.cause
-    lines = [f"{state.id}: {word}{f' ({why})' if why else ''}: {told.reason}"]
+    lines = [f"{state.id}: {told.word}{f' ({why})' if why else ''}: {told.reason}"]
     if told.meaning is not None:
         lines += [told.meaning.copy, told.meaning.guest]
     lines += [f"NEXT: {told.next}"] if told.next else []

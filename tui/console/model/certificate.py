@@ -48,6 +48,7 @@ _MOMENTS = {
     "thawed": "thaw acknowledged",
     "ended": "over",
 }
+_APART = "copies of them are not consistent with each other"
 _COPY_TONES = {"consistent": Tone.GOOD, "not": Tone.BAD}
 
 
@@ -194,6 +195,9 @@ def _while_held(row: WindowRow, replied_s: float) -> int | None:
 def _group(page: Page) -> Iterator[Entry]:
     size = group_size(page.row)
     if size is None:
+        return
+    if page.row.not_together:
+        yield Entry("group", f"{size} VMs, NOT frozen together: {_APART}", Tone.BAD)
         return
     tracks = group_tracks(page.row, page.members, Signs(), page.now)
     if len(tracks) < size:

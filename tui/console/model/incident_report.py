@@ -148,8 +148,7 @@ def _in_short(incident: Incident) -> Iterator[str]:
         yield ""
         return
     told = explained(found, state)
-    word = "certified" if told.certified else told.kind.value
-    yield f"- **{word}**: {code(told.reason)}"
+    yield f"- **{told.word}**: {code(told.reason)}"
     if told.meaning is not None:
         yield f"- For a copy of its disks: {told.meaning.copy}"
         yield f"- For the guest: {told.meaning.guest}"

@@ -154,7 +154,7 @@ def _of_copies(old: VmState, new: VmState, at: datetime) -> Iterator[Notice]:
 def outcome_notice(state: VmState, outcome: Outcome, at: datetime) -> Notice:
     """Return a freeze's outcome as a notice: what to do first, as the line may be cut."""
     said = explained(outcome, state)
-    word = "certified" if outcome.certified else outcome.kind.value
+    word = outcome.word
     text = f"{_name(state)}: {word}: {safe(outcome.reason, 400)}"
     if state.progress is None and state.left_frozen:
         text = f"{_name(state)} MAY STILL BE FROZEN: {key('rescue', 'R')} shows its rescue; {word}"
@@ -188,7 +188,8 @@ def thaw_notice(name: str, outcome: ThawOutcome, at: datetime) -> Notice:
 def _level(outcome: Outcome) -> Level:
     if outcome.kind in _BAD_OUTCOMES:
         return Level.ERROR
-    return Level.GOOD if outcome.kind is OutcomeKind.VERIFIED else Level.WARNING
+    good = outcome.kind is OutcomeKind.VERIFIED and not outcome.without_group
+    return Level.GOOD if good else Level.WARNING
 
 
 def _of_others(old: Others | None, state: VmState, at: datetime) -> Iterator[Notice]:

@@ -10,7 +10,7 @@ from agentclient.model.others_past import OthersResult
 from agentclient.model.states import OutcomeKind, WindowKind, WindowState
 from agentclient.model.timeline import Sample, Usual
 from tui.shared.fit import safe
-from tui.shared.glyphs import OUTCOME, Look, Signs
+from tui.shared.glyphs import NO_GROUP, OUTCOME, Look, Signs
 from tui.shared.history_text import outcome_word
 from tui.shared.timeline import Track
 from tui.shared.tone import Piece
@@ -41,6 +41,8 @@ def shown_word(row: WindowRow) -> str:
 def look_of(row: WindowRow) -> Look | None:
     """Return the look of how a window ended; None if its word has none."""
     kind = outcome_kind(row) if row.kind is WindowKind.FREEZE and row.phase is None else None
+    if kind is not None and row.without_group:
+        return NO_GROUP
     return OUTCOME[kind] if kind is not None else None
 
 

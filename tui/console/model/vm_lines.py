@@ -15,9 +15,11 @@ from agentclient.model.policy import DEFAULT_POLICY
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import OutcomeKind
 from agentclient.model.vm import Vm
+from tui.console.model.past_tracks import look_of as past_look_of
+from tui.console.model.past_tracks import shown_word
 from tui.shared.fit import fit, safe
-from tui.shared.glyphs import EVIDENCE, OUTCOME, Signs
-from tui.shared.history_text import counts, figures_in_words, notes, others_in_words, outcome_word
+from tui.shared.glyphs import EVIDENCE, Signs
+from tui.shared.history_text import counts, figures_in_words, notes, others_in_words
 from tui.shared.job_words import bar
 from tui.shared.tone import Line, Piece, Tone
 from tui.shared.verdict import look_of, verdict_of
@@ -170,9 +172,7 @@ def past_line(window: WindowRow, longest_s: float, signs: Signs) -> Line:
     """Return one window of the past as a line, with a bar of how long its answer took."""
     asked = window.times["asked"]
     when = f"{datetime.fromisoformat(asked.at):%Y-%m-%d %H:%M:%S}" if asked else "-"
-    word = outcome_word(window)
-    kinds = [each for each in OutcomeKind if each == word]
-    look = OUTCOME[kinds[0]] if kinds else None
+    word, look = shown_word(window), past_look_of(window)
     sign, tone = (signs.of(look), look.tone) if look is not None else (" ", Tone.NORMAL)
     took = answered_s(window)
     part = took / longest_s if took is not None and longest_s > 0 else 0.0
@@ -182,7 +182,7 @@ def past_line(window: WindowRow, longest_s: float, signs: Signs) -> Line:
     more = "; ".join((f"{counts(window)} {held}by {window.user}", *notes(window)))
     return (
         Piece(f"{when} ", Tone.DIM),
-        Piece(fit(f"{sign} {'certified' if window.certified else word}", _WORD + 2), tone),
+        Piece(fit(f"{sign} {word}", _WORD + 2), tone),
         Piece(f"{chart} ", Tone.ACTIVE),
         Piece(fit(seconds, 9, right=True) + "  "),
         Piece(safe(more, _TEXT)),

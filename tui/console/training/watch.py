@@ -135,7 +135,7 @@ class WatchedOperations:
                     cause = f" ({outcome.cause})" if outcome.cause else ""
                     self._note(what, name, f"{name}: {outcome.kind}{cause}")
             case EventKind.OUTCOME if isinstance(outcome, Outcome):
-                word = "certified" if outcome.certified else f"ended {outcome.kind}"
+                word = outcome.word if outcome.certified else f"ended {outcome.word}"
                 what = What.CERTIFIED if outcome.certified else What.ENDED
                 self._note(what, name, f"{name}: {word}")
 
