@@ -196,8 +196,11 @@ def _left_by(state: VmState) -> Iterator[tuple[object, str, str, str]]:
 
 
 def _transition_of(outcome: Outcome) -> Transition | None:
-    """Return what an outcome means to somebody who waits for it; None for what was not sent."""
-    if outcome.kind is OutcomeKind.REFUSED:
+    """Return what an outcome means to somebody who waits for it.
+
+    None for what was not sent, and for a member of a group that failed: another member tells it.
+    """
+    if outcome.kind is OutcomeKind.REFUSED or outcome.without_group:
         return None
     if outcome.kind is OutcomeKind.BROKEN:
         return Transition.BROKEN

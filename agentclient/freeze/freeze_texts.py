@@ -240,9 +240,10 @@ def verdict(outcome: Outcome) -> ReportEvent:
 
 
 def revised(outcome: Outcome) -> ReportEvent:
-    """Tell that the verdict was revised: a reply came after all, or the window broke."""
-    text = f"revised to {outcome.kind}: {outcome.reason}"
-    return ReportEvent(EventKind.REVISED, LEVELS[outcome.kind], text, Ended(outcome))
+    """Tell that the verdict was revised: a reply came after all, the window broke, or its group."""
+    text = f"revised to {outcome.word}: {outcome.reason}"
+    level = Level.WARNING if outcome.without_group else LEVELS[outcome.kind]
+    return ReportEvent(EventKind.REVISED, level, text, Ended(outcome))
 
 
 def ended(outcome: Outcome) -> ReportEvent:

@@ -18,6 +18,7 @@ from agentclient.freeze.observations import Observations
 from agentclient.freeze.port_watch import CHANGE_TEXT, Change, PortWatch
 from agentclient.freeze.thaw_plan import ThawReport
 from agentclient.freeze.verdict import (
+    apart,
     based_on,
     judge_cancelled,
     judge_error,
@@ -170,8 +171,7 @@ class Judgement:
         if not outcome.settled:  # an agent that wakes up may run it yet
             outcome = outcome._replace(queued=self.seen.pending and report.stuck is Stuck.SILENT)
         if group_error is not None:
-            reason = f"{outcome.reason}; its group was not frozen together: {group_error}"
-            outcome = outcome._replace(certified=False, not_together=True, reason=reason)
+            outcome = apart(outcome, group_error)
         if self.asked_by is not None:
             reason = f"{outcome.reason}; ended early: {self.asked_by} has asked for it"
             outcome = outcome._replace(reason=reason)

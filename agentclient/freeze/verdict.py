@@ -161,6 +161,17 @@ def based_on(facts: Facts, kind: OutcomeKind, reason: str) -> Outcome:
     )
 
 
+def apart(outcome: Outcome, why: str) -> Outcome:
+    """Return the outcome of a freeze whose group was not frozen together.
+
+    Args:
+        outcome: what came of the freeze by itself.
+        why: why the group was not, as a clause.
+    """
+    reason = f"{outcome.reason}; its group was not frozen together: {why}"
+    return outcome._replace(certified=False, not_together=True, reason=reason)
+
+
 def _judge(facts: Facts) -> tuple[OutcomeKind, str]:
     against = _against(facts)
     if against:

@@ -7,6 +7,7 @@ from typing import Final, cast
 
 from agentclient.fleet.store import Fleet
 from agentclient.freeze.effects import ReportEvent
+from agentclient.freeze.freeze_texts import revised
 from agentclient.journal.entry import Entry
 from agentclient.model.events import Ended, Event, EventKind, OnEvent
 from agentclient.model.meaning import (
@@ -200,6 +201,18 @@ class FleetReporter:
 
         self._update(change)
         return outcome
+
+    def revise(self, before: Outcome, after: Outcome) -> Outcome:
+        """Replace the outcome of a freeze that has ended, unless another freeze has one by now.
+
+        Args:
+            before: the outcome that was told.
+            after: the one that holds.
+        """
+        after = self.with_meaning(after._replace(meaning=None, next=None))
+        self.event(revised(after))
+        self._update(lambda old: old._replace(last=after) if old.last == before else old)
+        return after
 
     def _keep_writes(self) -> None:
         """Write what the guest wrote meanwhile into the journal, unless that stands there."""

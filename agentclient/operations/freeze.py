@@ -41,7 +41,8 @@ from agentclient.model.text import printable
 from agentclient.operations.context import OperationContext
 from agentclient.operations.driver import Driver
 from agentclient.operations.freeze_end import keep, thaw_after_a_bug, unsettled
-from agentclient.operations.operation import WITHDRAWN, Operation
+from agentclient.operations.group_member import GroupMember
+from agentclient.operations.operation import WITHDRAWN
 from agentclient.operations.ownership import held_by
 from agentclient.operations.preflight import Preflight, Prepared
 from agentclient.operations.refusals import (
@@ -55,7 +56,7 @@ from agentclient.operations.thaw import thaw_where_it_went
 from agentclient.protocol.qga_commands import FREEZE, FREEZE_LIST
 
 
-class FreezeOperation(Operation[Outcome]):
+class FreezeOperation(GroupMember):
     """One freeze of one VM.
 
     Args:

@@ -70,7 +70,10 @@ class Member(Protocol):
         """Prolong the hold by so many seconds; a negative number shortens it."""
 
     def fail_together(self, why: str) -> None:
-        """Note that the group was not frozen together: the member is not certified."""
+        """Note that the group was not frozen together: the member is not certified.
+
+        Of one that has ended by now the outcome is taken back.
+        """
 
     def note(self, text: str) -> None:
         """Write a sentence into the VM's log and journal."""
@@ -228,17 +231,26 @@ class GroupFreeze(Generic[MemberT]):
         together = problem is None and len(self._held) == len(self._vms)
         reason = f"{_vms(len(self._vms), over=True)} frozen together, within {self._skew_ms()}"
         if not together:
-            reason = f"NOT frozen together: {problem}"
-            for member in self.members:  # before its thaw, while its window is still recorded
-                member.fail_together(str(problem))
-                member.note(f"group: {reason}; what is frozen of it is thawed now")
+            # Before its thaw, while its window is still recorded.
+            reason = self._fail(str(problem), "; what is frozen of it is thawed now")
         self._thaw(order)
+        if together and self._failed:  # a member's own end has shown it, when others had ended
+            together, self._blamed = False, tuple(self._failed)
+            reason = self._fail(f"broken while they were held: {self._named()}")
         if stuck := self._stuck():
             reason = f"{stuck}; {reason}"
         else:
             reason += "; all are thawed again"
         self.outcome = self._outcome(reason, together=together, final=True)
         self._report(self.outcome)
+
+    def _fail(self, problem: str, more: str = "") -> str:
+        """Tell each member that the group was not frozen together; return the reason."""
+        reason = f"NOT frozen together: {problem}"
+        for member in self.members:
+            member.fail_together(problem)
+            member.note(f"group: {reason}{more}")
+        return reason
 
     def _report(self, outcome: GroupOutcome) -> None:
         """Tell the listener; an error of its keeps nobody frozen (P4)."""

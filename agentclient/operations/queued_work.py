@@ -44,6 +44,12 @@ class QueuedWork(Generic[T]):
         except FutureTimeout:
             return None
 
+    def replace_result(self, outcome: T) -> None:
+        """Set another outcome, which is returned from now on."""
+        replaced: Future[T] = Future()
+        replaced.set_result(outcome)
+        self._result = replaced
+
     def queued_by(self, place: Callable[[], Place], withdraw: Callable[[], object]) -> None:
         """Set the functions that return its place in the queue, and take it out of that."""
         self._place, self._withdraw = place, withdraw

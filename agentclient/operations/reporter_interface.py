@@ -45,5 +45,8 @@ class Reporter(Protocol):
             final: False for a verdict, whose thaw is still to come.
         """
 
+    def revise(self, before: Outcome, after: Outcome) -> Outcome:
+        """Report another outcome of a freeze that has ended; return it with its meaning."""
+
     def ended(self, outcome: EndingT) -> EndingT:
         """Report that the operation has ended; return its outcome with its meaning."""

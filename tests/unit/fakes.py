@@ -16,7 +16,7 @@ from agentclient.access.cancel import Cancellation
 from agentclient.access.stream import ConnectFailed, HasDescriptor, StreamEnded
 from agentclient.freeze.effects import ReportEvent
 from agentclient.model.errors import Cancelled
-from agentclient.model.outcome import FileSystem
+from agentclient.model.outcome import FileSystem, Outcome
 from agentclient.model.snapshot import AgentHealth, Progress
 from agentclient.model.states import FreezeState, RunState
 from agentclient.operations.reporter_interface import EndingT
@@ -246,6 +246,7 @@ class FakeReporter:
     states: list[tuple[FreezeState | None, bool]] = field(default_factory=list)
     listed: list[tuple[FileSystem, ...]] = field(default_factory=list)
     run_states: list[RunState] = field(default_factory=list)
+    revised: list[tuple[Outcome, Outcome]] = field(default_factory=list)
 
     def event(self, report: ReportEvent) -> None:
         self.told.append(report)
@@ -270,6 +271,10 @@ class FakeReporter:
 
     def with_meaning(self, outcome: EndingT, *, final: bool = True) -> EndingT:
         return outcome
+
+    def revise(self, before: Outcome, after: Outcome) -> Outcome:
+        self.revised.append((before, after))
+        return after
 
     def ended(self, outcome: EndingT) -> EndingT:
         return outcome

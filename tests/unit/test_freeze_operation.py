@@ -336,3 +336,37 @@ def test_without_a_descriptor_to_wait_on_it_is_left_to_the_holder(harness: Freez
     outcome = harness.run()
     assert (outcome.settled, outcome.holder) == (False, PID)
     assert "no descriptor is left" in outcome.reason
+
+
+# -- in a group --------------------------------------------------------------------------------
+
+
+def test_a_group_that_fails_later_takes_back_what_was_certified(harness: FreezeHarness) -> None:
+    outcome = harness.run()
+    assert outcome.certified
+    operation = harness.operation
+    operation.settle(outcome)
+    assert operation.wait() is outcome
+    operation.fail_together("web1 broken")
+    operation.fail_together("web1 broken")
+    after = operation.wait()
+    assert after is not None
+    assert (after.certified, after.not_together, after.word) == (False, True, "no group")
+    assert after.reason.endswith("its group was not frozen together: web1 broken")
+    assert [(one[0] is outcome, one[1]) for one in harness.reporter.revised] == [(True, after)]
+
+
+def test_a_group_that_fails_while_it_ends_is_not_missed(harness: FreezeHarness) -> None:
+    outcome = harness.run()
+    harness.operation.fail_together("web1 broken")  # it is concluded, and not told yet
+    harness.operation.settle(outcome)
+    after = harness.operation.wait()
+    assert after is not None
+    assert after.not_together
+
+
+def test_what_was_not_good_by_itself_is_left_as_it_is(harness: FreezeHarness) -> None:
+    outcome = harness.run()._replace(kind=OutcomeKind.BROKEN, certified=False)
+    harness.operation.settle(outcome)
+    harness.operation.fail_together("web1 lost")
+    assert harness.operation.wait() is outcome

@@ -49,6 +49,7 @@ class FakeMember:
 
     def end_hold(self) -> None:
         self.outcome = self.ends
+        self.tell(EventKind.OUTCOME, outcome=self.ends)
 
     def extend_hold(self, seconds: float) -> None:
         self.extended.append(seconds)
@@ -177,3 +178,21 @@ def test_a_window_bridges_the_wait_for_the_others_up_to_its_own_bound() -> None:
     assert (schedule.hold_s, schedule.bridge_s) == (60.0, 30.0)
     with pytest.raises(BadInput, match="choose a shorter --hold or --within"):
         group_request(request, 30.5)
+
+
+def test_one_whose_own_end_shows_that_it_was_broken_fails_the_group() -> None:
+    broken = Outcome(OutcomeKind.BROKEN, "thawed in between", settled=True)
+    group, freezes = group_of([broken, WELL], hold_s=0.1)  # the second is thawed first
+    for member in freezes.members:
+        member.freeze()
+    outcome = group.wait(10)
+    assert outcome is not None
+    assert not outcome.together
+    assert outcome.failed == (VMS[0].id,)
+    assert outcome.reason == (
+        "NOT frozen together: broken while they were held: qemu:a broken; all are thawed again"
+    )
+    errors = {member.group_error for member in freezes.members}
+    assert errors == {"broken while they were held: qemu:a broken"}
+    assert "group: NOT frozen together" in freezes.members[1].notes[-1]
+    assert [one.together for one in TOLD] == [True, False]

@@ -8,20 +8,25 @@ from typing import Any
 
 import pytest
 
+from agentclient.fleet.store import Fleet
+from agentclient.freeze.effects import ReportEvent
+from agentclient.freeze.verdict import apart
 from agentclient.journal.contract_types import is_of_contract
 from agentclient.journal.handover import Handover
 from agentclient.journal.window_row import WindowRow
 from agentclient.journal.writer import Journal
+from agentclient.model.events import Ended, Event, EventKind
 from agentclient.model.meaning import with_meaning
 from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import VmState
-from agentclient.model.states import Level, OutcomeKind
+from agentclient.model.states import CopyIs, Level, OutcomeKind
 from agentclient.model.vm import Vm, VmId
+from agentclient.operations.fleet_reporter import FleetReporter
 from agentclient.replay.incident import incident_of
 from tests.console.fakes import NOON
 from tests.unit.cli_fakes import World, world
 from tests.unit.incidents import NIGHT, REQUEST, at, outcome, states_at, window
-from tests.unit.journals import VERIFIED, rows, vm, whole
+from tests.unit.journals import VERIFIED, begin, rows, vm, whole
 from tui.console.model import certificate
 from tui.console.model.notices import outcome_notice
 from tui.console.model.past_tracks import word_of
@@ -90,6 +95,29 @@ def test_what_says_both_is_not_believed() -> None:
     assert not is_of_contract("outcome", apart)
     assert is_of_contract("outcome", apart | {"certified": False})
     assert not is_of_contract("outcome", apart | {"certified": False, "not_together": 1})
+
+
+def test_an_outcome_that_is_taken_back_is_kept_as_well(tmp_path: Path) -> None:
+    journal, one, fleet = Journal(tmp_path / "journal.db"), vm(tmp_path), Fleet()
+    fleet.set_vms("qemu", [one])
+    told: list[Event] = []
+    reporter = FleetReporter(fleet, one, told.append, begin(journal, one))
+    end = ReportEvent(EventKind.OUTCOME, Level.GOOD, "certified", Ended(VERIFIED))
+    reporter.event(end)
+    before = reporter.ended(VERIFIED)
+    after = reporter.revise(before, apart(before, "qemu:web1 broken"))
+    assert fleet.get(one.id).last is after
+    assert after.meaning is not None
+    assert after.meaning.copy_is is CopyIs.NOT
+    assert (told[-1].kind, told[-1].level) == (EventKind.REVISED, Level.WARNING)
+    assert told[-1].text.startswith("revised to no group: ")
+    (row,) = rows(journal)
+    assert (row.without_group, row.certified, row.settled) == (True, False, True)
+    newer = VERIFIED._replace(reason="another freeze")
+    reporter.ended(newer)
+    reporter.revise(after, after)
+    assert fleet.get(one.id).last != after
+    journal.close()
 
 
 # -- wherever the past is told -------------------------------------------------------------------

@@ -341,6 +341,8 @@ class CommandJob:
                 if time.monotonic() > deadline or self._given_up:
                     break
         self._freezing.wait_group(0.0 if self._given_up else GROUP_S)
+        for member in self.members:  # a group that failed takes back what was good by itself
+            member.window.wait(0.0)
 
     # -- what is told, and what came of it -----------------------------------------------------
 

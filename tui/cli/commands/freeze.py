@@ -202,8 +202,8 @@ def _freeze_together(
         return list(group.members)
 
     def judge_group(operations: list[AnyOperation], report: Report) -> bool:
+        outcome = groups[0].wait(GROUP_END_S)  # it may take back what was good by itself
         well = judge(operations, report)
-        outcome = groups[0].wait(GROUP_END_S)
         return well and outcome is not None and outcome.together
 
     return OperationRunner(engine, vms, as_json=as_json).run(start, judge_group)
