@@ -107,6 +107,21 @@ def test_one_that_fails_has_the_others_thawed(trio: Trio, frostwatch: Frostwatch
         guest.assert_thawed()
 
 
+def test_what_the_past_tells_of_those_whose_group_failed(
+    trio: Trio, frostwatch: Frostwatch
+) -> None:
+    trio[2].slow_hook(6.0)  # by then the others are frozen and verified
+    ended(frostwatch.start("freeze", *frostwatch.vms, "--together", "--within", "2", "--json"))
+    code, lines, _ = frostwatch.run("history", "--state", "no-group")
+    assert code == 0
+    assert {line["vm"] for line in lines} == set(frostwatch.vms[:2])
+    for line in lines:
+        assert (line["result"]["outcome"], line["result"]["not_together"]) == ("verified", True)
+        assert not line["result"]["certified"]
+    for guest in trio:
+        guest.assert_thawed()
+
+
 def test_one_that_is_too_slow_has_the_others_thawed(trio: Trio, frostwatch: Frostwatch) -> None:
     trio[0].slow_hook(6.0)
     child = frostwatch.start("freeze", *frostwatch.vms, "--together", "--within", "2", "--json")

@@ -133,7 +133,7 @@ def test_list_tells_what_was_left_and_what_to_do(
     world.seen[one.name] = world.seen[one.name]._replace(left=LeftBy(1, 4711, "root", AT))
     assert run(["list"]) == 0
     seen = capsys.readouterr()
-    assert "frozen (left)" in seen.out
+    assert " left " in seen.out
     assert "left frozen by frostwatch (pid 4711, root)" in seen.err
     assert seen.err.rstrip().endswith("frostwatch thaw qemu:db1")
     assert run(["list", "--json", "--state", "left", "--exit-code"]) == 1

@@ -72,7 +72,7 @@ def test_json_is_one_object_for_each_thing_that_happened(
     assert last["qemu:db1"]["state"] == "thawed"
     assert (last["qemu:db1"]["outcome"], last["qemu:db1"]["certified"]) == ("verified", True)
     lost = last["qemu:web[/]1"]
-    assert (lost["outcome"], lost["certified"], lost["state"]) == ("lost", False, "-")
+    assert (lost["outcome"], lost["certified"], lost["state"]) == ("lost", False, "frozen?")
 
 
 def test_a_window_a_time_and_vms_are_chosen(

@@ -167,7 +167,7 @@ def test_a_plugin_says_that_all_is_well(well: World, capsys: pytest.CaptureFixtu
     ("health", "freeze", "code", "words"),
     [
         (SILENT, FreezeInfo(), 1, "WARNING - 1 of 3 VMs: qemu:db1: silent"),
-        (ALIVE, frozen(), 1, "WARNING - 1 of 3 VMs: qemu:db1: others-frozen"),
+        (ALIVE, frozen(), 1, "WARNING - 1 of 3 VMs: qemu:db1: foreign"),
         (ALIVE, frozen()._replace(overdue="for 3 h"), 2, "CRITICAL - 1 of 3 VMs: qemu:db1"),
     ],
 )

@@ -9,10 +9,11 @@ from typing import Final
 from agentclient.model.next_command import thaw_command
 from agentclient.model.others_freeze import OthersFreeze, doer, others_freeze
 from agentclient.model.snapshot import VmState
-from agentclient.model.states import AgentState, FreezeState
+from agentclient.model.states import AgentState, FreezeState, RunState
 from agentclient.model.text import printable
 from tui.cli import tell
 from tui.cli.vm_filter import Seen, may_be_frozen
+from tui.shared.freeze_look import freeze_look
 
 SERVICE: Final = "FROSTWATCH"
 _NAMED: Final = 3
@@ -28,6 +29,8 @@ class Health(IntEnum):
     UNKNOWN = 3
 
 
+# What the console calls trouble as well.
+_TROUBLED: Final = (RunState.PANICKED, RunState.IO_ERROR)
 _GRAVITY: Final = (Health.OK, Health.UNKNOWN, Health.WARNING, Health.CRITICAL)
 
 
@@ -79,10 +82,14 @@ def _judged(state: VmState) -> Iterator[tuple[Health, str]]:
     elif state.agent.state is AgentState.SILENT:
         why = state.agent.detail or "its agent does not answer"
         yield Health.WARNING, f"{state.id}: silent: {why}"
+    elif state.run_state in _TROUBLED:
+        yield Health.WARNING, f"{state.id}: {state.run_state}"
+    elif (left := state.unended or next(iter(state.left_jobs), None)) is not None:
+        yield Health.WARNING, f"{state.id}: {left}"
 
 
 def _by_others(state: VmState) -> str:
-    word, by = others_freeze(state), doer(state)
+    word, by = freeze_look(state).word, doer(state)
     late = f", {state.freeze.overdue}" if state.freeze.overdue else ""
     return f"{word}{late}" if by is None else f"{word}: {by}{late}"
 

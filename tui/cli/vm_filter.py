@@ -16,13 +16,11 @@ from agentclient.model.states import AgentState, FreezeState, RunState
 from agentclient.model.suggestions import did_you_mean
 from agentclient.model.text import printable
 from tui.shared.clocks import Moment
+from tui.shared.freeze_words import FOREIGN, HELD_BY, LEFT, UNKNOWN, freeze_words
 
 if TYPE_CHECKING:
     from tui.shared.filter_language import Query
 
-FOREIGN = "foreign"
-LEFT = "left"
-HELD_BY = "held-by"
 STATE_WORDS = (*AgentState, *FreezeState, FOREIGN, LEFT, HELD_BY, *OthersFreeze)
 
 _FREEZE_WORDS = frozenset({*FreezeState, FOREIGN, LEFT, HELD_BY, *OthersFreeze})
@@ -93,17 +91,7 @@ class Filter:
         return None
 
     def _in_state(self, state: VmState) -> bool:
-        here = {state.agent.state.value}
-        if state.freeze.state:
-            here.add(state.freeze.state.value)
-        if state.freeze.foreign:
-            here.add(FOREIGN)
-        if state.left_by is not None:
-            here.add(LEFT)
-        if state.held_by is not None:
-            here.add(HELD_BY)
-        if (others := others_freeze(state)) is not None:
-            here.add(others)
+        here = {state.agent.state.value, *(freeze_words(state) - {UNKNOWN})}
         return not self.words or bool(self.words & here)
 
     def _old(self, state: VmState, at: datetime) -> bool:

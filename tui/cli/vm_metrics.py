@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import Final
 
-from agentclient.model.others_freeze import OthersFreeze, others_freeze
+from agentclient.model.others_freeze import OthersFreeze
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, FreezeState, RunState
 from agentclient.model.text import printable
-from tui.cli.vm_filter import FOREIGN, HELD_BY, LEFT, Seen
+from tui.cli.vm_filter import Seen
+from tui.shared.freeze_words import FOREIGN, HELD_BY, LEFT, freeze_words
 
 _PREFIX: Final = "frostwatch"
 _LONGEST: Final = 200
@@ -96,16 +97,9 @@ def _of_set(states: Iterable[VmState], words: Iterable[str], of: object) -> Iter
 
 def _concerns(states: Iterable[VmState]) -> Iterator[Sample]:
     for one in states:
-        others = others_freeze(one)
-        so = {
-            FOREIGN: one.freeze.foreign,
-            LEFT: one.left_by is not None,
-            HELD_BY: one.held_by is not None,
-            OthersFreeze.PENDING: others is OthersFreeze.PENDING,
-            OthersFreeze.LOST: others is OthersFreeze.LOST,
-        }
+        words = freeze_words(one)
         for word in _CONCERNS:
-            yield one, {"concern": str(word)}, float(so[word])
+            yield one, {"concern": str(word)}, float(str(word) in words)
 
 
 def _metric(name: str, told: str, samples: Iterable[Sample]) -> Iterator[str]:

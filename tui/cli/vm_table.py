@@ -4,32 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agentclient.model.others_freeze import GRADE_WORDS, OthersFreeze, doer, graded, others_freeze
+from agentclient.model.others_freeze import GRADE_WORDS, doer, graded
 from agentclient.model.snapshot import VmState
-from agentclient.model.states import AgentState, FreezeState, KnownBy
+from agentclient.model.states import KnownBy
 from agentclient.model.text import printable
 from agentclient.model.vm import Vm
 from tui.cli import table
 from tui.cli.table import Cell
 from tui.shared.fit import fit_middle
-from tui.shared.glyphs import AGENT, FREEZE, OTHERS_LOST, OTHERS_PENDING, Look
+from tui.shared.freeze_look import freeze_look
+from tui.shared.glyphs import AGENT, RUN, Look
+from tui.shared.tone import Tone
 
 _LONGEST = 200  # cells of an id; longer ones are cut in their middle
 _WHOLE = 4_000
 HEADER = ("VM", "ALSO", "USER", "RUNS", "AGENT", "KNOWN BY", "FILE SYSTEMS", "NOTE")
 
-_AGENT_COLOURS = {
-    AgentState.ALIVE: "green",
-    AgentState.OPEN: "green",
-    AgentState.CLOSED: "red",
-    AgentState.SILENT: "yellow",
-    AgentState.BUSY: "yellow",
+_COLOURS = {
+    Tone.GOOD: "green",
+    Tone.WARN: "yellow",
+    Tone.BAD: "red",
+    Tone.ACTIVE: "cyan",
+    Tone.FROZEN: "cyan",
 }
-_OTHERS_LOOKS = {OthersFreeze.PENDING: OTHERS_PENDING, OthersFreeze.LOST: OTHERS_LOST}
-_OTHERS_COLOURS = {OthersFreeze.PENDING: "cyan", OthersFreeze.LOST: "red"}
-_FREEZE_COLOURS = dict.fromkeys(
-    (FreezeState.FREEZING, FreezeState.FROZEN, FreezeState.THAWING), "cyan"
-)
 
 
 def table_of(states: Sequence[VmState]) -> list[str]:
@@ -45,31 +42,22 @@ def table_of(states: Sequence[VmState]) -> list[str]:
 
 
 def _row(state: VmState, *, signs: bool) -> tuple[Cell, ...]:
-    agent = _cell(AGENT[state.agent.state], _AGENT_COLOURS.get(state.agent.state), signs=signs)
-    colour = _FREEZE_COLOURS.get(state.freeze.state) if state.freeze.state else None
-    freeze = _cell(FREEZE[state.freeze.state], colour, signs=signs)
-    if state.freeze.foreign:
-        freeze = Cell(f"{freeze.text} (foreign)", "red")
-    if state.left_by is not None:
-        freeze = Cell(f"{freeze.text} (left)", "red")
-    others = others_freeze(state)
-    if others in _OTHERS_LOOKS:
-        freeze = _cell(_OTHERS_LOOKS[others], _OTHERS_COLOURS[others], signs=signs)
     return (
         Cell(fit_middle(printable(str(state.id), _WHOLE), _LONGEST)),
         Cell(_also(state.vm)),
         Cell(state.vm.user or ""),
-        Cell(state.run_state.value),
-        agent,
+        _cell(RUN[state.run_state], signs=signs),
+        _cell(AGENT[state.agent.state], signs=signs),
         Cell(_known_by(state)),
-        freeze,
+        _cell(freeze_look(state), signs=signs),
         Cell(_note(state)),
     )
 
 
-def _cell(look: Look, colour: str | None, *, signs: bool) -> Cell:
+def _cell(look: Look, *, signs: bool) -> Cell:
     """Return a state as the console calls it, with its sign where the terminal can show that."""
-    return Cell(f"{look.sign} {look.word}" if signs else look.word, colour)
+    text = f"{look.sign} {look.word}" if signs else look.word
+    return Cell(text, _COLOURS.get(look.tone))
 
 
 def _also(vm: Vm) -> str:

@@ -15,7 +15,6 @@ from agentclient.model.clock import now
 from agentclient.model.errors import BadInput
 from agentclient.model.json_contract import SCHEMA, JsonObject, dumps, rfc3339
 from agentclient.model.moments import parse_past
-from agentclient.model.others_freeze import others_freeze
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import WindowState
 from agentclient.model.text import printable
@@ -26,6 +25,8 @@ from tui.cli import tell
 from tui.cli.journal_query import answer_of
 from tui.cli.look import look_of
 from tui.cli.options import Options, json_option, vm_argument
+from tui.shared.freeze_look import freeze_look
+from tui.shared.glyphs import FREEZE
 from tui.shared.terminal_features import on_terminal
 
 READ_S = 20.0
@@ -157,12 +158,8 @@ def _clock(at: datetime) -> str:
 
 def word_of(state: VmState) -> str:
     """Return the state of a guest's file systems in a word, as the table shows it."""
-    others = others_freeze(state)
-    if state.left_by is not None:
-        return "left"
-    if others is not None:
-        return others.value
-    return state.freeze.state.value if state.freeze.state is not None else "-"
+    look = freeze_look(state)
+    return "-" if look is FREEZE[None] else look.word
 
 
 def _print_json(incident: Incident) -> None:

@@ -20,15 +20,12 @@ from agentclient.model.states import (
     Refusal,
     RunState,
 )
+from tui.shared.freeze_words import FOREIGN, HELD_BY, LEFT, UNKNOWN, freeze_words
 from tui.shared.newest_job import job_words, newest_job
 from tui.shared.reason import reason_of
 from tui.shared.trouble import needs_attention
 from tui.shared.verdict import verdict_of
 
-FOREIGN: Final = "foreign"
-LEFT: Final = "left"
-HELD_BY: Final = "held-by"
-UNKNOWN: Final = "unknown"
 _NAME_LIMIT = 300
 
 FREEZE_WORDS: Final = (*FreezeState, FOREIGN, LEFT, HELD_BY, *OthersFreeze)
@@ -36,21 +33,6 @@ STATE_KEY, AGENT_KEY, NAME_KEY = "state", "agent", "name"
 
 
 # -- keys with a closed list of words --------------------------------------------------------------
-
-
-def freeze_words(state: VmState) -> set[str]:
-    """Return the words for a guest's file systems, and for who froze them."""
-    freeze = state.freeze
-    words = {freeze.state.value if freeze.state is not None else UNKNOWN}
-    if freeze.foreign and freeze.state is FreezeState.FROZEN:
-        words.add(FOREIGN)
-    if state.left_by is not None:
-        words.add(LEFT)
-    if state.held_by is not None:
-        words.add(HELD_BY)
-    if (others := others_freeze(state)) is not None:
-        words.add(others.value)
-    return words
 
 
 def _outcome_words(state: VmState) -> set[str]:

@@ -13,6 +13,15 @@ from agentclient.model.explanation import copies, evidence, outcomes, states
 from agentclient.model.explanation.by_hand import by_any_hand
 from agentclient.model.explanation.entry import Explanation, Topic
 from agentclient.model.json_contract import SCHEMA, JsonObject
+from agentclient.model.next_step import (
+    CERTIFIED,
+    HELD,
+    KEPT,
+    NOT_CERTIFIED,
+    NOT_TOGETHER,
+    THAWING,
+)
+from agentclient.model.states import OutcomeKind
 from agentclient.model.suggestions import did_you_mean
 from agentclient.model.text import printable
 
@@ -30,6 +39,10 @@ ANY_COMMANDS: Final[Mapping[str, str]] = MappingProxyType(
         "clear": "frostwatch jobs --clear VM",
         "start": "start",
     }
+)
+# A word that has no entry of its own, since what it means is told by how far the freeze has come.
+_CASES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {OutcomeKind.VERIFIED: (HELD, THAWING, KEPT, CERTIFIED, NOT_CERTIFIED, NOT_TOGETHER)}
 )
 _PLACEHOLDER: Final = re.compile(r"\{([a-z]+)\}")
 
@@ -63,7 +76,8 @@ def find(word: str) -> tuple[Explanation, ...]:
         BadInput: nothing is called so; one sentence, with what may have been meant.
     """
     wanted = word.strip().lower()
-    found = tuple(each for each in table() if _spaced(each.word) == _spaced(wanted))
+    words = _CASES.get(_spaced(wanted), (_spaced(wanted),))
+    found = tuple(each for each in table() if _spaced(each.word) in words)
     if not found:
         found = tuple(each for each in table() if _spaced(each.topic) == _spaced(wanted))
     if found:

@@ -16,8 +16,8 @@ from agentclient.model.states import AgentState
 from agentclient.model.text import uncut
 from tui.console.model.targets import Target, Targets
 from tui.console.widgets.pane.facts import identity
-from tui.console.widgets.table.cells import freeze_look
 from tui.shared.fit import safe
+from tui.shared.freeze_look import freeze_look
 from tui.shared.frozen_for import of_others
 from tui.shared.glyphs import AGENT, RUN, Signs
 from tui.shared.tone import Line, Piece, Tone

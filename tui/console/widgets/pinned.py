@@ -19,6 +19,7 @@ from tui.console.widgets.table.cells import Paint
 from tui.console.widgets.toned import Toned
 from tui.shared.clocks import Clock
 from tui.shared.fit import fit, fit_middle, safe
+from tui.shared.freeze_look import freeze_look
 from tui.shared.frozen_for import frozen_for, frozen_word
 from tui.shared.glyphs import FOREIGN, Signs
 from tui.shared.key_hints import key
@@ -92,7 +93,7 @@ class PinnedLine(Toned):
             return (Piece(f" the longest freeze can't be shown: {safe(repr(problem))}", Tone.BAD),)
 
     def _pieces(self, state: VmState, paint: Paint) -> Line:
-        look = cells.freeze_look(state)
+        look = freeze_look(state)
         clock = cells.held(state, paint)
         who = look.word
         locked = f" {self._signs.dot} locked: {safe(state.vm.locked_by or '', 40)}"

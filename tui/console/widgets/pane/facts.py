@@ -23,10 +23,11 @@ from tui.console.model.explained import step_while_held
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.pane.others_facts import others_facts
 from tui.console.widgets.pane.outcome_facts import evidence_facts, outcome_facts
-from tui.console.widgets.table.cells import Paint, freeze_look, silent_since
+from tui.console.widgets.table.cells import Paint, silent_since
 from tui.shared.bulk_words import queued
 from tui.shared.clocks import age, countdown, elapsed
 from tui.shared.fit import safe
+from tui.shared.freeze_look import freeze_look
 from tui.shared.glyphs import (
     AGENT,
     FOREIGN,

@@ -21,9 +21,10 @@ from agentclient.model.states import AgentState, OthersState
 from agentclient.model.text import uncut
 from agentclient.model.vm import DRILL_SOURCE
 from tui.console.widgets.pane.fact import Fact
-from tui.console.widgets.table.cells import Paint, freeze_look
+from tui.console.widgets.table.cells import Paint
 from tui.shared.clocks import age
 from tui.shared.fit import safe
+from tui.shared.freeze_look import freeze_look
 from tui.shared.key_hints import key
 from tui.shared.tone import Tone
 

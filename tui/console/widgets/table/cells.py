@@ -22,12 +22,9 @@ from agentclient.model.states import FreezeState, OutcomeKind, Phase, RunState
 from agentclient.model.vm import VmId
 from tui.shared.clocks import Moment, age, countdown, elapsed
 from tui.shared.fit import safe
+from tui.shared.freeze_look import freeze_look
 from tui.shared.glyphs import (
     AGENT,
-    FOREIGN,
-    FREEZE,
-    LEFT,
-    LEFT_BY,
     OTHERS_LOST,
     OTHERS_PENDING,
     OUTCOME,
@@ -122,23 +119,6 @@ def freeze(state: VmState, paint: Paint) -> Cell:
         return paint.look(look)
     doubt = "?" if graded(state).grade is Grade.UNKNOWN else ""
     return Cell(f"{paint.signs.of(look)} {look.word.removeprefix('others-')}{doubt}", look.tone)
-
-
-def freeze_look(state: VmState) -> Look:
-    """Return how the state of a VM's file systems is shown."""
-    if state.left_by is not None:
-        return LEFT_BY
-    if state.progress is None and state.left_frozen:
-        return LEFT
-    others = others_freeze(state)
-    return FREEZE[state.freeze.state] if others is None else _OTHERS[others]
-
-
-_OTHERS = {
-    OthersFreeze.PENDING: OTHERS_PENDING,
-    OthersFreeze.LOST: OTHERS_LOST,
-    OthersFreeze.FROZEN: FOREIGN,
-}
 
 
 def step(state: VmState, paint: Paint) -> Cell:
