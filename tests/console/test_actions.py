@@ -402,7 +402,7 @@ async def test_read_only_sends_nothing(fleet: Fleet, still: StillClock) -> None:
             assert session.dialog == ""
             assert started(session) == []
             assert f"{still.wall():%H:%M:%S}" in session.notice
-            assert "--read-only" in session.notice
+            assert "read-only" in session.notice
         assert "READ-ONLY" in session.lines[0]
 
 
@@ -425,7 +425,7 @@ def test_read_only_holds_also_without_a_question(fleet: Fleet, still: StillClock
     executor, target = Executor(context), Target(state_of(fleet, "app-1"))
     executor.freeze([target], FreezeAnswer(0.0))
     executor.thaw([target])
-    assert [notice.text.count("--read-only") for notice in told] == [1, 1]
+    assert [notice.text.count("read-only:") for notice in told] == [1, 1]
     assert operations.started == []
 
 

@@ -191,7 +191,7 @@ async def test_read_only_shows_no_ladder(fleet: Fleet, still: StillClock) -> Non
     async with console_session(fleet, still, read_only=True) as session:
         await session.press("R")
         assert session.dialog == ""
-        assert "--read-only" in session.notice
+        assert "read-only" in session.notice
 
 
 async def test_the_ladder_stands_on_its_foot_and_the_danger_grows_upwards(

@@ -186,10 +186,11 @@ class FrostwatchApp(KeptViewApp, PageKeysApp):
         yield StatusLine(self.view, self.clock, self.signs, read_only=self._read_only)
         yield PinnedLine(self.view, self.clock, self.signs)
         yield VmTable(self.view, self.clock, self.signs, self._place)
-        yield DetailPane(self._fleet, self.clock, self.signs, self._place)
+        sending = self.action_context.sending
+        yield DetailPane(self._fleet, self.clock, self.signs, self._place, sending)
         yield NoticeLine(self.signs)
         yield PromptLine(FILTER_HINT, id="filter")
-        yield KeyLine()
+        yield KeyLine(keymap.ACTING if self._read_only else ())
 
     def on_mount(self) -> None:
         """Show what is known already, and begin to follow."""
@@ -200,7 +201,7 @@ class FrostwatchApp(KeptViewApp, PageKeysApp):
             self._watcher,
             self.clock,
             above=len(self._top),
-            has_windows=not self._read_only,
+            sending=self.action_context.sending,
             teller=self.teller,
             batches=self.batches,
             table=self.query_one(VmTable),

@@ -11,6 +11,7 @@ from agentclient.model.snapshot import VmState
 from agentclient.model.states import Level
 from agentclient.model.vm import VmId
 from tui.console.model.notices import Notice, notice_of_change
+from tui.console.model.sending import Sending
 from tui.console.model.view import FleetView
 from tui.console.ports import WatcherPort
 from tui.console.widgets.pane.widget import DetailPane
@@ -53,7 +54,7 @@ class Display:
         watcher: which sources could not look; None where nothing watches.
         clock: where the time comes from.
         above: how many lines stand above all else, such as the one that says that it is a drill.
-        has_windows: this console freezes; one that only looks, or replays, has no window to offer.
+        sending: whether its keys act; one that only looks, or replays, has no window to offer.
         teller: calls an operator who does not look; None for nothing of that kind.
         batches: returns what was begun of many VMs at once, and goes on.
         parts: table, pane, status, pinned line, notices and filter.
@@ -68,7 +69,7 @@ class Display:
         clock: Clock,
         *,
         above: int,
-        has_windows: bool,
+        sending: Sending,
         teller: Teller | None,
         batches: Callable[[], Iterable[Batch]],
         table: VmTable,
@@ -86,7 +87,7 @@ class Display:
         self._teller = teller
         self._batches = batches
         self._above = above
-        self._has_windows = has_windows
+        self._sending = sending
         self.table = table
         self._pane = pane
         self.status = status
@@ -128,7 +129,9 @@ class Display:
         self.paint()
         at = self._clock.wall()
         for before, after in news:
-            for notice in notice_of_change(before, after, at, ours=after.id in ended):
+            for notice in notice_of_change(
+                before, after, at, ours=after.id in ended, sending=self._sending
+            ):
                 self.show_notice(notice)
         if self._teller is not None:
             self._teller.changed((after for _, after in news), self._fleet.clock_set)
@@ -212,7 +215,7 @@ class Display:
     def _update_banner(self) -> None:
         """Show what is held now; tell once of what is nearly over."""
         if self._banner is None:
-            if not (self._has_windows and self._view.frozen):
+            if not (self._sending is Sending.BY_KEYS and self._view.frozen):
                 return
             made = load("tui.console.widgets.banner", "Banner")
             self._banner = made(self._frozen, self._clock, self._pane.signs)

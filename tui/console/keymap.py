@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from textual.binding import Binding, BindingType
 
@@ -102,6 +103,11 @@ ACTIONS: list[BindingType] = [
         tooltip="Visit this VM now, not at its time",
     ),
 ]
+
+# Those that a read-only console refuses; marks are for them alone.
+ACTING: Final = frozenset(
+    {"mark", "freeze", "thaw", "thaw.all", "copy", "extend", "attach", "stop", "rescue"}
+)
 
 PAGES: list[BindingType] = [
     Binding(

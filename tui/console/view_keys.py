@@ -200,5 +200,6 @@ class ViewKeysApp(GuestKeysApp):
     def action_help(self) -> None:
         """Show the keys and the signs."""
         made = load("tui.console.dialogs.help", "About")
-        about = made(self.interval_s, self.keys, self.journal, self.theme_name)
+        read_only = self.action_context.read_only and not self.action_context.replayed
+        about = made(self.interval_s, self.keys, self.journal, self.theme_name, read_only)
         self.prompts.help(self.HELP_GROUPS, about)

@@ -14,6 +14,7 @@ from agentclient.model.states import Level
 from agentclient.model.vm import Vm, VmId
 from tui.console.copies import Copies
 from tui.console.model.notices import Notice
+from tui.console.model.sending import Sending, sending_of
 from tui.console.model.view import FleetView
 from tui.console.ports import OperationsPort
 from tui.shared.clocks import Clock
@@ -53,6 +54,11 @@ class ActionContext(NamedTuple):
     write_to_terminal: Callable[[str], None] = lambda _text: None
     journal_options: tuple[str, ...] | None = None
     replayed: bool = False
+
+    @property
+    def sending(self) -> Sending:
+        """Whether the console's keys act on guests."""
+        return sending_of(read_only=self.read_only, replay=self.replayed)
 
     def schedule_of(self, vm: Vm) -> Schedule:
         """Return how long a freeze of a VM is waited for, and its window held."""

@@ -16,7 +16,6 @@ from agentclient.model.sizes import rate_text
 from agentclient.model.states import Level
 from agentclient.model.vm import Vm
 from tui.console.actions.context import ActionContext
-from tui.console.actions.execute import READ_ONLY
 from tui.console.actions.possible import COPY_IN_FLIGHT, NO_VM
 from tui.console.dialogs.copy import CopyDialog
 from tui.console.dialogs.copy_kind import (
@@ -31,6 +30,7 @@ from tui.console.dialogs.copy_kind import (
 from tui.console.dialogs.copy_run import LeftCopyDialog, LimitDialog, StopCopyDialog
 from tui.console.model.batch import Batch, Ended
 from tui.console.model.notices import NAME, Notice
+from tui.console.model.sending import READ_ONLY
 from tui.console.model.targets import Target, TargetChanged, Targets, resolve
 from tui.console.ports import JobPort, JobsPort
 from tui.shared.bulk_words import recap

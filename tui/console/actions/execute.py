@@ -22,13 +22,13 @@ from tui.console.actions.context import ActionContext
 from tui.console.dialogs.freeze import FreezeAnswer
 from tui.console.model.batch import Batch, Ended
 from tui.console.model.notices import Notice, thaw_notice
+from tui.console.model.sending import READ_ONLY
 from tui.console.model.targets import Target, TargetChanged, Targets, resolve
 from tui.console.ports import OperationPort
 from tui.shared.bulk_words import OK, recap, word_of
 from tui.shared.fit import safe
 
 _NOT_BEGUN = (OutcomeKind.REFUSED, OutcomeKind.FAILED)
-READ_ONLY = "frostwatch runs read-only (--read-only, a setting, or web's default)"
 
 
 class Executor:

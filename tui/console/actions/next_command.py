@@ -11,6 +11,7 @@ from tui.console.clipboard import clipboard_sequence
 from tui.console.dialogs.copied import CopiedDialog
 from tui.console.model.next_command import Next, next_of, next_of_window
 from tui.console.model.open_window import open_windows
+from tui.console.model.sending import READ_ONLY, Sending
 
 NOTHING_NEXT = "nothing has to be done here next by a command"
 
@@ -41,7 +42,10 @@ class NextCommandPrompt:
         if found is None:
             self._context.answer(Level.INFO, NOTHING_NEXT)
         elif found.command is None:  # a drill's guests are its own console's
-            self._context.answer(Level.INFO, uncut(f"next: {found.step}"))
+            step = found.step
+            if self._context.sending is Sending.READ_ONLY:
+                step = READ_ONLY
+            self._context.answer(Level.INFO, uncut(f"next: {step}"))
         else:
             self.show("The next command", found.command, found.step)
 

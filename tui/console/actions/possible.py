@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from tui.console.actions.context import ActionContext
-from tui.console.actions.execute import READ_ONLY, Executor
+from tui.console.actions.execute import Executor
 from tui.console.actions.next_command import NOTHING_NEXT, next_now
+from tui.console.model.sending import READ_ONLY
 from tui.console.model.targets import Target, Targets
 from tui.console.widgets.lines import LinesView
 from tui.shared.fit import safe

@@ -13,7 +13,7 @@ from agentclient.model.states import Level
 from agentclient.model.vm import VmId
 from tui.console.actions.context import ActionContext
 from tui.console.actions.copy import CopyPrompt
-from tui.console.actions.execute import READ_ONLY, Executor
+from tui.console.actions.execute import Executor
 from tui.console.actions.next_command import NextCommandPrompt
 from tui.console.actions.possible import (
     IN_FLIGHT,
@@ -42,6 +42,7 @@ from tui.console.model.batch import Batch
 from tui.console.model.commands import Command
 from tui.console.model.exit_kind import ExitKind
 from tui.console.model.notices import Notice
+from tui.console.model.sending import READ_ONLY
 from tui.console.model.targets import Target, Targets
 from tui.console.widgets.lines import LinesView
 from tui.console.widgets.table.columns import Column

@@ -11,11 +11,11 @@ from agentclient.model.states import Level
 from agentclient.model.vm import VmId
 from agentclient.operations.rescue.ladder import title
 from tui.console.actions.context import ActionContext
-from tui.console.actions.execute import READ_ONLY
 from tui.console.dialogs.rescue import RescueDialog, Taken
 from tui.console.dialogs.typed_name import NameDialog
 from tui.console.model.notices import NAME, Notice
 from tui.console.model.rungs import Finding, RungKey, finding_of
+from tui.console.model.sending import READ_ONLY
 from tui.console.model.targets import Target, TargetChanged, resolve
 from tui.console.ports import OperationPort
 from tui.shared.fit import fit_middle, safe

@@ -15,6 +15,7 @@ from agentclient.model.version import VERSION
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.vm_text import EMPTY
 from tui.console.keymap import keys_of
+from tui.console.model.sending import ALLOWED_BY
 from tui.shared.filter_words import CLOSED
 from tui.shared.fit import safe
 from tui.shared.glyphs import (
@@ -49,12 +50,14 @@ class About(NamedTuple):
         keys: the keys that actions have in the place of their usual ones, by the actions' ids.
         journal: the journal's file; None if there is none.
         theme: what the theme is called.
+        read_only: keys that act on guests are refused.
     """
 
     interval_s: float
     keys: Mapping[str, str]
     journal: Path | None
     theme: str
+    read_only: bool = False
 
 
 class HelpDialog(Dialog[bool]):
@@ -97,6 +100,9 @@ class HelpDialog(Dialog[bool]):
 
     def _all(self) -> Iterator[Line]:
         """Yield the keys, the states, and what is said of this console."""
+        if self._about.read_only:
+            yield (Piece(f"Read-only: no key acts on a guest; {ALLOWED_BY}", Tone.WARN),)
+            yield EMPTY
         for title, bindings in self._groups:
             yield (Piece(title, Tone.HEAD),)
             yield from _keys(bindings, self._about.keys)

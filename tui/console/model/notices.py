@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentclient.late import load
+from agentclient.model.next_command import clear_command, ladder_command, thaw_command
 from agentclient.model.others import Others
 from agentclient.model.others_freeze import doer
 from agentclient.model.outcome import Meaning, Outcome
@@ -26,6 +27,7 @@ from agentclient.model.states import (
 )
 from agentclient.model.vm import VmId
 from tui.console.model.explained import explained
+from tui.console.model.sending import Sending, clause
 from tui.shared.fit import fit_middle, safe
 from tui.shared.key_hints import key
 from tui.shared.verdict import verdict_of
@@ -90,7 +92,12 @@ class Notice(NamedTuple):
 
 
 def notice_of_change(
-    old: VmState | None, new: VmState, at: datetime, *, ours: bool = False
+    old: VmState | None,
+    new: VmState,
+    at: datetime,
+    *,
+    ours: bool = False,
+    sending: Sending = Sending.BY_KEYS,
 ) -> Iterator[Notice]:
     """Return what became known about a VM between two of its states that has to be told.
 
@@ -99,6 +106,7 @@ def notice_of_change(
         new: what is known now.
         at: wall clock.
         ours: this console has just thawed it, or tried to, and tells that itself.
+        sending: whether the console's keys act on guests.
     """
     if old is None:
         return
@@ -108,36 +116,50 @@ def notice_of_change(
     elif new.job is not None and verdict is not None and verdict.kind is OutcomeKind.VERIFIED:
         pass  # it is a copy's window, and the copy is not made yet
     elif verdict is not None and verdict is not verdict_of(old) and verdict != verdict_of(old):
-        yield outcome_notice(new, verdict, at)
-    yield from _of_copies(old, new, at)
+        yield outcome_notice(new, verdict, at, sending)
+    yield from _of_copies(old, new, at, sending)
     if _phase(new) is Phase.AT_RISK and _phase(old) is not Phase.AT_RISK:
         text = "at risk: the agent's port closed while the freeze was held"
         yield Notice(Level.WARNING, f"{_name(new)}: {text}", at, new.id)
     if _foreign(new) and not _foreign(old):
         others = doer(new)
         who = "somebody else" if others is None else f"{_by(others)}, as it seems"
-        text = f"{_name(new)}: frozen by {who}; {key('thaw', 't')} asks before it thaws"
-        yield Notice(Level.WARNING, text, at, new.id)
+        does = clause(sending, new.vm, _ASKS.format(THAW_KEY), _thaw(new))
+        yield Notice(Level.WARNING, f"{_name(new)}: frozen by {who}{does}", at, new.id)
     if new.left_by is not None and old.left_by is None:
-        text = (
-            f"{key('thaw', 't')} thaws {_name(new)}: {safe(str(new.left_by), 200)}, which has ended"
-        )
-        yield Notice(Level.ERROR, text, at, new.id)
+        yield _left_notice(new, at, sending)
     if new.held_by is not None and old.held_by is None:
         yield Notice(Level.INFO, f"{_name(new)}: {safe(str(new.held_by), 160)}", at, new.id)
     if _foreign(new) and new.freeze.overdue is not None and old.freeze.overdue is None:
         others = doer(new)
         who = "others" if others is None else f"{_by(others)}, as it seems"
         left = f"left frozen by {who}: {new.freeze.overdue}"
-        text = f"{_name(new)}: {left}; {key('thaw', 't')} asks first"
-        yield Notice(Level.ERROR, text, at, new.id)
+        does = clause(sending, new.vm, f"{THAW_KEY} asks first", _thaw(new))
+        yield Notice(Level.ERROR, f"{_name(new)}: {left}{does}", at, new.id)
     yield from _of_others(old.others, new, at)
     thawed = _foreign(old) and new.freeze.state is FreezeState.THAWED and new.progress is None
     if thawed and not ours:
         yield Notice(Level.INFO, f"{_name(new)}: thawed by whoever had frozen it", at, new.id)
 
 
-def _of_copies(old: VmState, new: VmState, at: datetime) -> Iterator[Notice]:
+THAW_KEY = key("thaw", "t")
+_ASKS = "{} asks before it thaws"
+
+
+def _thaw(state: VmState) -> str:
+    return thaw_command(state.vm, foreign=True)
+
+
+def _left_notice(state: VmState, at: datetime, sending: Sending) -> Notice:
+    """Return the notice of a guest that a frostwatch has left frozen."""
+    name, left = _name(state), f"{safe(str(state.left_by), 200)}, which has ended"
+    text = f"{THAW_KEY} thaws {name}: {left}"
+    if sending.to(state.vm) is not Sending.BY_KEYS:
+        text = f"{name}: {left}{clause(sending, state.vm, '', thaw_command(state.vm))}"
+    return Notice(Level.ERROR, text, at, state.id)
+
+
+def _of_copies(old: VmState, new: VmState, at: datetime, sending: Sending) -> Iterator[Notice]:
     if old.unended is not None and new.unended is None:
         yield load("tui.console.model.job_notices", "ended_late")(new, at)
     elif new.last_job is not None and new.last_job is not old.last_job:
@@ -146,18 +168,23 @@ def _of_copies(old: VmState, new: VmState, at: datetime) -> Iterator[Notice]:
         text = f"{_name(new)}: {safe(str(new.unended), 240)}; it is tried again"
         yield Notice(Level.ERROR, text, at, new.id)
     if new.left_jobs and not old.left_jobs:
-        asks = f"left copy; {key('copy', 'c')} asks whether to end it"
-        text = f"{_name(new)}: {asks}: {safe(str(new.left_jobs[0]), 200)}"
+        asks = f"{key('copy', 'c')} asks whether to end it"
+        does = clause(sending, new.vm, asks, clear_command(new.vm))
+        text = f"{_name(new)}: left copy{does}: {safe(str(new.left_jobs[0]), 200)}"
         yield Notice(Level.ERROR, text, at, new.id)
 
 
-def outcome_notice(state: VmState, outcome: Outcome, at: datetime) -> Notice:
+def outcome_notice(
+    state: VmState, outcome: Outcome, at: datetime, sending: Sending = Sending.BY_KEYS
+) -> Notice:
     """Return a freeze's outcome as a notice: what to do first, as the line may be cut."""
     said = explained(outcome, state)
     word = outcome.word
     text = f"{_name(state)}: {word}: {safe(outcome.reason, 400)}"
     if state.progress is None and state.left_frozen:
-        text = f"{_name(state)} MAY STILL BE FROZEN: {key('rescue', 'R')} shows its rescue; {word}"
+        shows = f"{key('rescue', 'R')} shows its rescue"
+        does = clause(sending, state.vm, shows, ladder_command(state.vm))
+        text = f"{_name(state)} MAY STILL BE FROZEN{does.replace('; ', ': ', 1)}; {word}"
         return Notice(Level.ERROR, f"{text}: {safe(outcome.reason, 400)}", at, state.id)
     if outcome.refusal is not None:
         step = safe(said.next or "", 300).partition(", then:")[0].partition("; ")[0]

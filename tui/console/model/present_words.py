@@ -16,6 +16,7 @@ from agentclient.model.states import (
 )
 from agentclient.model.text import uncut
 from agentclient.model.vm import Vm
+from tui.console.model.sending import Sending, without_keys
 from tui.shared.fit import safe
 from tui.shared.glyphs import (
     AGENT,
@@ -86,7 +87,14 @@ def commands(one: Present, vm: Vm) -> tuple[ByHand, ...]:
     return by_hand(one.explanation.by_hand, vm)
 
 
-def paragraph(one: Present, vm: Vm, signs: Signs, *, roomy: bool = True) -> Iterator[Line]:
+def paragraph(
+    one: Present,
+    vm: Vm,
+    signs: Signs,
+    *,
+    roomy: bool = True,
+    sending: Sending = Sending.BY_KEYS,
+) -> Iterator[Line]:
     """Yield all that there is to say about a word, in lines that are still to be wrapped.
 
     Args:
@@ -94,6 +102,7 @@ def paragraph(one: Present, vm: Vm, signs: Signs, *, roomy: bool = True) -> Iter
         vm: the VM that it is true of.
         signs: the set of signs that the terminal can show.
         roomy: leave an empty line between two parts.
+        sending: whether the console's keys act on it; in a replay nothing is to be done now.
     """
     space: tuple[Line, ...] = ((),) if roomy else ()
     look, said = look_of(one), one.explanation
@@ -105,7 +114,7 @@ def paragraph(one: Present, vm: Vm, signs: Signs, *, roomy: bool = True) -> Iter
         ("here", one.seen),
         ("known", said.known),
         ("data", said.data),
-        ("next", one.do),
+        ("next", "" if sending is Sending.REPLAY else without_keys(one.do, vm, sending)),
     )
     for label, text in rows:
         if text:

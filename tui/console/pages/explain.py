@@ -125,7 +125,13 @@ class ExplainPage(Page):
         roomy = self.app.size.height >= _TALL
         lines = [
             each
-            for line in paragraph(chosen, self._state.vm, self.shared.signs, roomy=roomy)
+            for line in paragraph(
+                chosen,
+                self._state.vm,
+                self.shared.signs,
+                roomy=roomy,
+                sending=self.shared.sending,
+            )
             for each in hanging(line, room)
         ]
         if self._shown is None or self._shown.explanation != chosen.explanation:

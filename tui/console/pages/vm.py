@@ -113,7 +113,9 @@ class VmPage(Page):
     def _lines(self) -> Iterator[Line]:
         room = max(self._text.room - 2, 20)
         if self.tab == NOW:
-            paint = Paint(self.shared.clock.moment(), self.shared.signs, self._place)
+            shared = self.shared
+            moment = shared.clock.moment()
+            paint = Paint(moment, shared.signs, self._place, shared.sending)
             yield from fact_lines(facts_of(self._state, paint), room)
             return
         for line in self._of_tab(room):

@@ -7,7 +7,7 @@ One line of our own instead of a widget for each key: it costs a tenth to build,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from rich.segment import Segment
 from textual import events
@@ -36,14 +36,19 @@ def _width(binding: Binding) -> int:
 
 
 class KeyLine(Toned):
-    """Shows the bindings that are meant to be shown: the app's in the order of its list first."""
+    """Shows the bindings that are meant to be shown: the app's in the order of its list first.
+
+    Args:
+        refused: the ids of those that are not shown, since this console refuses them.
+    """
 
     DEFAULT_CSS = """
     KeyLine { height: 1; dock: bottom; background: $panel; }
     """
 
-    def __init__(self) -> None:
+    def __init__(self, refused: Collection[str] = ()) -> None:
         super().__init__(id="keys")
+        self._refused = refused
         self._bound_now: list[Binding] = []
         self._shown: list[Binding] = []
 
@@ -71,7 +76,9 @@ class KeyLine(Toned):
         active = [each.binding for each in self.app.screen.active_bindings.values()]
         found: dict[str, Binding] = {}
         for binding in active:
-            if binding.show and binding.description and binding.id is not None:
+            if binding.id is None or binding.id in self._refused:
+                continue
+            if binding.show and binding.description:
                 found.setdefault(binding.id, binding)
         wanted = [each.id for each in self.app.BINDINGS if isinstance(each, Binding) and each.id]
         own = [name for name in found if name not in wanted]  # of the widget with the focus

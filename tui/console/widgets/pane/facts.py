@@ -12,7 +12,7 @@ from agentclient.freeze.coverage import Coverage, describe
 from agentclient.freeze.risks import risks
 from agentclient.late import load
 from agentclient.model.durations import in_words
-from agentclient.model.next_command import thaw_command
+from agentclient.model.next_command import ladder_command, thaw_command
 from agentclient.model.others_freeze import doer
 from agentclient.model.outcome import FileSystem
 from agentclient.model.snapshot import HeldBy, Progress, VmState
@@ -20,6 +20,7 @@ from agentclient.model.states import AgentState, FreezeState, Phase
 from agentclient.model.text import uncut
 from agentclient.model.vm import Vm
 from tui.console.model.explained import step_while_held
+from tui.console.model.sending import Sending, by_hand, without_keys
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.pane.others_facts import others_facts
 from tui.console.widgets.pane.outcome_facts import evidence_facts, outcome_facts
@@ -49,7 +50,16 @@ def facts_of(state: VmState, paint: Paint) -> list[Fact]:
             found.extend(part(state, paint))
         except Exception as problem:  # noqa: BLE001 - P8: it is this VM's trouble alone
             found.append(Fact("trouble", safe(f"can't be shown: {problem!r}"), Tone.BAD, 1))
-    return found
+    return found if paint.sending is Sending.BY_KEYS else list(_without_keys(found, state, paint))
+
+
+def _without_keys(facts: Iterable[Fact], state: VmState, paint: Paint) -> Iterator[Fact]:
+    """Yield facts without keys of a drill, which a read-only one refuses; in a replay no steps."""
+    for fact in facts:
+        if fact.label != "next":
+            yield fact
+        elif paint.sending is Sending.READ_ONLY:
+            yield fact._replace(text=without_keys(fact.text, state.vm, paint.sending))
 
 
 # -- what goes on ------------------------------------------------------------------------------
@@ -78,7 +88,7 @@ STOPPED = "stopped by you"
 CANCELLED = f"{STOPPED}; thawed as soon as its agent answers"
 
 
-def _unanswered(state: VmState, _paint: Paint) -> Iterator[Fact]:
+def _unanswered(state: VmState, paint: Paint) -> Iterator[Fact]:
     """Say what a freeze that is not answered yet means, and what can be done about it."""
     progress = state.progress
     if progress is None or progress.what != "freeze" or progress.sent_at is None:
@@ -87,7 +97,9 @@ def _unanswered(state: VmState, _paint: Paint) -> Iterator[Fact]:
         return
     yield Fact("guest", "may be frozen already: it says nothing before it is done", rank=1)
     step = f"wait; if its agent hangs, {key('rescue', 'R')} shows what helps without it"
-    if not progress.cancelled:
+    if paint.sending.to(state.vm) is not Sending.BY_KEYS:
+        step = f"wait; if its agent hangs: {by_hand(state.vm, ladder_command(state.vm))}"
+    elif not progress.cancelled:
         step = f"{key('stop', 'x')} stops waiting, and thaws when it answers; or {step}"
     yield Fact("next", step, rank=1)
 
@@ -181,17 +193,28 @@ def _freeze(state: VmState, paint: Paint) -> Iterator[Fact]:
         at = state.freeze.since.strftime("%H:%M:%S")
         parts.append(f"seen so for {seconds}, since {at}")
     yield Fact("freeze", _joined(parts, paint), look.tone, 0 if urgent else 4)
+    step = _next_of_frozen(state, paint)
+    if step is not None:
+        tone = Tone.BAD if look is LEFT_BY else Tone.WARN if look is FOREIGN else Tone.NORMAL
+        yield Fact("next", step, tone, 0)
+
+
+def _next_of_frozen(state: VmState, paint: Paint) -> str | None:
+    """Return what can be done about a guest that is frozen, and not by this console."""
+    vm, acts = state.vm, paint.sending.to(state.vm) is Sending.BY_KEYS
     if state.left_by is not None:
-        yield Fact(
-            "next",
-            f"{key('thaw', 't')} thaws it, or: {uncut(thaw_command(state.vm))}",
-            Tone.BAD,
-            0,
-        )
-    elif state.held_by is not None:
-        yield Fact("next", _next_while_held(state.held_by, state.vm), rank=0)
-    elif look is FOREIGN:
-        yield Fact("next", FOREIGN_NEXT, Tone.WARN, 0)
+        if not acts:
+            return by_hand(vm, thaw_command(vm))
+        return f"{key('thaw', 't')} thaws it, or: {uncut(thaw_command(vm))}"
+    if state.held_by is not None:
+        if not acts:
+            return by_hand(vm, step_while_held(state.held_by, vm))
+        return _next_while_held(state.held_by, vm)
+    if freeze_look(state) is not FOREIGN:
+        return None
+    if not acts:
+        return f"{FOREIGN_RISK}; {by_hand(vm, thaw_command(vm, foreign=True))}"
+    return FOREIGN_NEXT
 
 
 def _next_while_held(held: HeldBy, vm: Vm) -> str:
@@ -206,6 +229,7 @@ def _next_while_held(held: HeldBy, vm: Vm) -> str:
     return f"wait {until}; {thaw} has its holder thaw it, {hold} hold it longer: both ask first"
 
 
+FOREIGN_RISK = "find out who froze it; a thaw breaks that window, perhaps a backup's"
 FOREIGN_NEXT = (
     f"find out who froze it; {key('thaw', 't')} asks first, and breaks that window, perhaps a "
     "backup's"

@@ -18,10 +18,12 @@ from agentclient.model.job import (
     JobStage,
     JobTimes,
 )
+from agentclient.model.next_command import clear_command
 from agentclient.model.place import Place
 from agentclient.model.sizes import rate_text, size_text
 from agentclient.model.snapshot import VmState
 from agentclient.model.text import uncut
+from tui.console.model.sending import Sending, by_hand
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.table.cells import Paint
 from tui.shared.bulk_words import queued
@@ -46,9 +48,8 @@ TRIED_AGAIN = (
     "it is tried again, and its end is told; until then no other copy is made: have its storage "
     "answer again"
 )
-NOT_FOLLOWED = (
-    f"nobody follows it, and nothing certifies it; {key('copy', 'c')} asks whether to end it"
-)
+UNFOLLOWED = "nobody follows it, and nothing certifies it"
+NOT_FOLLOWED = f"{UNFOLLOWED}; {key('copy', 'c')} asks whether to end it"
 
 
 def job_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
@@ -64,7 +65,10 @@ def job_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
         label = "left" if number == 0 else ""
         yield Fact(label, f"{paint.signs.of(LEFT_JOB)} {safe(str(one), 200)}", Tone.BAD, 0)
     if state.left_jobs:
-        yield Fact("next", NOT_FOLLOWED, Tone.BAD, 0)
+        step = NOT_FOLLOWED
+        if paint.sending.to(state.vm) is not Sending.BY_KEYS:
+            step = f"{UNFOLLOWED}; {by_hand(state.vm, clear_command(state.vm))}"
+        yield Fact("next", step, Tone.BAD, 0)
     ended = newest_job(state)
     if ended is not None:
         yield from _ended(ended, paint)

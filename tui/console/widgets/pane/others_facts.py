@@ -20,6 +20,7 @@ from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, OthersState
 from agentclient.model.text import uncut
 from agentclient.model.vm import DRILL_SOURCE
+from tui.console.model.sending import Sending, by_hand
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.table.cells import Paint
 from tui.shared.clocks import age
@@ -38,10 +39,7 @@ def others_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
     if others_freeze(state) is OthersFreeze.FROZEN:
         yield Fact("freeze", f"{paint.signs.labelled(look)}: {_left(others, paint)}", look.tone, 0)
         yield Fact("guest", "its writes wait: its agent says frozen", rank=1)
-        thaw = f"make sure that nothing of theirs runs; then {key('thaw', 't')}, which asks first"
-        if state.vm.source != DRILL_SOURCE:
-            thaw += f", or: {thaw_command(state.vm, foreign=True)}"
-        yield Fact("next", uncut(thaw), Tone.WARN, 0)
+        yield Fact("next", uncut(_thaw(state, paint)), Tone.WARN, 0)
         return
     yield Fact("others", f"{paint.signs.labelled(look)}: {_what(others, paint)}", look.tone, 0)
     if others.waits:
@@ -51,6 +49,15 @@ def others_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
     step = others_action(others, state.vm)
     if step is not None:
         yield Fact("next", uncut(step), Tone.WARN, 0)
+
+
+def _thaw(state: VmState, paint: Paint) -> str:
+    """Return how a guest is thawed that others have left frozen."""
+    command = thaw_command(state.vm, foreign=True)
+    if paint.sending.to(state.vm) is not Sending.BY_KEYS:
+        return f"make sure that nothing of theirs runs; {by_hand(state.vm, command)}"
+    thaw = f"make sure that nothing of theirs runs; then {key('thaw', 't')}, which asks first"
+    return thaw if state.vm.source == DRILL_SOURCE else f"{thaw}, or: {command}"
 
 
 def _left(others: Others, paint: Paint) -> str:

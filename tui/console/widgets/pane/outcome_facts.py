@@ -6,11 +6,13 @@ from collections.abc import Iterator
 
 from agentclient.freeze.coverage import describe
 from agentclient.model.durations import in_words
+from agentclient.model.next_command import ladder_command
 from agentclient.model.outcome import Evidence, Outcome
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, CopyIs, GuestIs, OutcomeKind, Phase
 from agentclient.model.text import uncut
 from tui.console.model.explained import explained
+from tui.console.model.sending import Sending, by_hand
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.table.cells import Paint
 from tui.shared.fit import safe
@@ -49,7 +51,10 @@ def outcome_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
         yield Fact("next", uncut(verdict.next), tone, 1)
     elif state.progress is not None and not verdict.settled and not held:
         no_agent = state.agent.state is AgentState.CLOSED
-        yield Fact("next", START_IT if no_agent else NOTHING_YET, Tone.NORMAL, 1)
+        step = START_IT if no_agent else NOTHING_YET
+        if paint.sending.to(state.vm) is not Sending.BY_KEYS:
+            step = by_hand(state.vm, ladder_command(state.vm))
+        yield Fact("next", step, Tone.NORMAL, 1)
     yield from _figures(verdict, paint, over=state.progress is None)
 
 

@@ -23,6 +23,7 @@ from agentclient.model.snapshot import VmState
 from agentclient.model.states import Level
 from agentclient.model.vm import VmId
 from tui.console import widget_keys
+from tui.console.model.sending import Sending
 from tui.console.widgets.lines import LinesView
 from tui.console.widgets.pane.fact import fact_lines, urgent_first
 from tui.console.widgets.pane.facts import facts_of, identity
@@ -155,9 +156,15 @@ class DetailPane(Container):
     BINDINGS: ClassVar[list[BindingType]] = [*widget_keys.LOG]
 
     def __init__(
-        self, fleet: Fleet, clock: Clock, signs: Signs, place: Callable[[VmId], Place]
+        self,
+        fleet: Fleet,
+        clock: Clock,
+        signs: Signs,
+        place: Callable[[VmId], Place],
+        sending: Sending = Sending.BY_KEYS,
     ) -> None:
         super().__init__(id="pane")
+        self.sending = sending
         self._place = place
         self._clock = clock
         self.signs = signs
@@ -216,7 +223,7 @@ class DetailPane(Container):
             self._facts.show_lines(())
             self._rule.show((), ())
             return
-        facts = facts_of(state, Paint(self._clock.moment(), self.signs, self._place))
+        facts = facts_of(state, Paint(self._clock.moment(), self.signs, self._place, self.sending))
         beside = self.has_class("-beside")
         lines = fact_lines(facts, width) if beside else urgent_first(facts, width)
         self._facts.show_lines(lines)

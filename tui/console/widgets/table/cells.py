@@ -20,6 +20,7 @@ from agentclient.model.place import NO_PLACE, Place
 from agentclient.model.snapshot import Progress, VmState
 from agentclient.model.states import FreezeState, OutcomeKind, Phase, RunState
 from agentclient.model.vm import VmId
+from tui.console.model.sending import Sending
 from tui.shared.clocks import Moment, age, countdown, elapsed
 from tui.shared.fit import safe
 from tui.shared.freeze_look import freeze_look
@@ -71,11 +72,13 @@ class Paint(NamedTuple):
         moment: the time.
         signs: which signs can be shown.
         place: tells which one a VM's freeze is of those that wait for their turn.
+        sending: whether the console's keys act on guests.
     """
 
     moment: Moment
     signs: Signs
     place: Callable[[VmId], Place] = _no_place
+    sending: Sending = Sending.BY_KEYS
 
     def look(self, look: Look) -> Cell:
         """Return a cell with a state's sign and word."""
