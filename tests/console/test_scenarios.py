@@ -165,7 +165,7 @@ async def test_lost_played_right() -> None:
         await one.until(lambda: "TASK 3/4" in one.screen)
         await one.until(lambda: one.has(What.ENDED, "db1"))
         await one.until(lambda: "TASK 4/4" in one.screen)
-        await one.freeze("db1")
+        await one.freeze("db1", "2")
         said = await one.debriefed()
         assert "all of it was right" in said
         assert went_well(one.scenario, one.notebook.diary)
@@ -198,7 +198,7 @@ async def test_half_frozen_played_right() -> None:
         await one.freeze("mail1")
         await one.until(lambda: one.has(What.ENDED, "mail1"))
         await one.until(lambda: "TASK 4/4" in one.screen)
-        await one.freeze("mail1")
+        await one.freeze("mail1", "2")
         said = await one.debriefed()
         assert "mail1: partial" in said
         assert "all of it was right" in said
@@ -257,7 +257,7 @@ async def test_foreign_played_wrong() -> None:
 async def test_hung_played_right() -> None:
     async with playing("hung") as one:
         await one.begin()
-        await one.freeze("files1", "2")
+        await one.freeze("files1", "10")
         await one.until(lambda: one.has(What.THAW_SENT, "files1"))
         await one.rung("files1", "sysrq by key")
         said = await one.debriefed()
@@ -269,7 +269,7 @@ async def test_hung_played_right() -> None:
 async def test_hung_played_wrong() -> None:
     async with playing("hung") as one:
         await one.begin()
-        await one.freeze("files1", "2")
+        await one.freeze("files1", "10")
         await one.until(lambda: one.has(What.THAW_SENT, "files1"))
         await one.rung("files1", "reset")
         await one.until(lambda: one.dialog == "NameDialog")

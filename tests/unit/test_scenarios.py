@@ -26,11 +26,13 @@ LOST, HALF, FOREIGN, HUNG = (SCENARIOS[one] for one in ("lost", "half-frozen", "
 RIGHT: dict[str, list[tuple[float, str, What]]] = {
     "lost": [
         (5.0, "db1", What.FREEZE), (8.0, "db1", What.LOST), (39.0, "db1", What.WRITES),
-        (39.1, "db1", What.ENDED), (60.0, "db1", What.FREEZE), (61.0, "db1", What.CERTIFIED),
+        (39.1, "db1", What.ENDED), (60.0, "db1", What.FREEZE), (60.5, "db1", What.HELD),
+        (70.5, "db1", What.THAW_SENT), (71.0, "db1", What.CERTIFIED),
     ],
     "half-frozen": [
         (5.0, "mail1", What.FREEZE), (9.0, "mail1", What.PARTIAL), (12.0, "mail1", What.WRITES),
-        (20.0, "mail1", What.FREEZE), (21.0, "mail1", What.CERTIFIED),
+        (20.0, "mail1", What.FREEZE), (20.5, "mail1", What.HELD), (30.5, "mail1", What.THAW_SENT),
+        (31.0, "mail1", What.CERTIFIED),
     ],
     "foreign": [
         (9.0, "app1", What.FOREIGN), (13.0, "git1", What.FOREIGN), (40.0, "app1", What.WRITES),
@@ -104,7 +106,7 @@ def test_to_break_a_backup_that_works_is_wrong_and_so_is_a_guess() -> None:
 
 
 def test_what_takes_long_is_late() -> None:
-    slow = [*RIGHT["lost"][:4], (300.0, "db1", What.FREEZE), (301.0, "db1", What.CERTIFIED)]
+    slow = [*RIGHT["lost"][:4], *((at + 240.0, vm, what) for at, vm, what in RIGHT["lost"][4:])]
     assert bad(LOST, *slow) == ["you took long to freeze it again: the snapshot waited for that"]
     slow = [*RIGHT["hung"][:3], (200.0, "files1", What.RUNG_SYSRQ), (210.0, "files1", What.WRITES)]
     assert any("you took long to go round the agent" in one for one in bad(HUNG, *slow))
@@ -116,6 +118,60 @@ def test_a_window_that_ends_before_its_agent_hangs_begins_the_task_again() -> No
     assert reached(HUNG, diary(*short)) == []
     again = [*short, *((at + 20.0, vm, what) for at, vm, what in RIGHT["hung"])]
     assert went_well(HUNG, diary(*again))
+
+
+@pytest.mark.parametrize(
+    ("held", "said"),
+    [
+        (5.0, "you held files1 for 5 s, and its copy takes 10 s: it was not made within"),
+        (60.0, "you held files1 for 1 min, and its copy takes 10 s: its users waited"),
+    ],
+)
+def test_a_window_that_does_not_fit_the_copy_is_told(held: float, said: str) -> None:
+    facts = [
+        (at if what in (What.FREEZE, What.HELD) else at - 10.0 + held, vm, what)
+        for at, vm, what in RIGHT["hung"]
+    ]
+    (text,) = bad(HUNG, *facts)
+    assert text.startswith(said)
+
+
+def test_sysrq_while_the_copy_is_being_made_is_told() -> None:
+    facts = [*RIGHT["hung"][:2], (9.0, "files1", What.RUNG_SYSRQ), (9.2, "files1", What.WRITES),
+             (16.0, "files1", What.THAW_SENT)]  # fmt: skip
+    assert is_over(HUNG, diary(*facts))
+    (text,) = bad(HUNG, *facts)
+    assert text.startswith("you pressed SysRq in files1 while its copy was being made")
+
+
+@pytest.mark.parametrize(("name", "vm"), [("lost", "db1"), ("half-frozen", "mail1")])
+def test_a_window_that_is_over_at_once_is_told(name: str, vm: str) -> None:
+    at_once = [one for one in RIGHT[name] if one[2] not in (What.HELD, What.THAW_SENT)]
+    (text,) = bad(SCENARIOS[name], *at_once)
+    assert text.startswith(f"the window of {vm} was over at once")
+    (end,) = [at for at, _, what in RIGHT[name] if what is What.CERTIFIED]
+    brief = [*at_once[:-1], (end - 0.4, vm, What.HELD), (end - 0.2, vm, What.THAW_SENT),
+             at_once[-1]]  # fmt: skip
+    assert bad(SCENARIOS[name], *brief) == [text]
+
+
+def test_sysrq_where_a_thaw_was_on_its_way_is_told() -> None:
+    facts = [*RIGHT["half-frozen"][:2], (10.0, "mail1", What.RUNG_SYSRQ), *RIGHT["half-frozen"][2:]]
+    (text,) = bad(HALF, *facts)
+    assert text.startswith("you pressed SysRq in mail1 though an ordinary thaw")
+
+
+@pytest.mark.parametrize("what", [What.RUNG_THAW, What.RUNG_SYSRQ])
+def test_a_rung_breaks_a_backup_that_works_as_a_thaw_does(what: What) -> None:
+    facts = [*RIGHT["foreign"][:2], (20.0, "app1", what), *RIGHT["foreign"][2:]]
+    assert any("whose backup was at work" in one for one in bad(FOREIGN, *facts))
+    early = [*RIGHT["foreign"][:2], (20.0, "git1", what), (21.0, "git1", What.WRITES)]
+    assert any("that was a guess" in one for one in bad(FOREIGN, *early))
+
+
+def test_to_freeze_what_others_had_frozen_is_told() -> None:
+    facts = [*RIGHT["foreign"], (160.0, "git1", What.HELD)]
+    assert bad(FOREIGN, *facts) == ["you froze git1, which nobody had asked for"]
 
 
 def test_the_ladder_thaws_what_was_left_as_well() -> None:

@@ -7,25 +7,34 @@ from dataclasses import replace
 
 from agentclient.backends.drill.plan import make_guest
 from agentclient.backends.drill.troubles import Trouble
-from tui.shared.training.diary import Diary, What
+from tui.shared.training.diary import Diary, Fact, What
 from tui.shared.training.rules import after, left_frozen, one_of, others_frozen, reset
 from tui.shared.training.scenario import Command, Goal, Mark, Scenario
 
 LEFT, WORKS = "git1", "app1"
-_FREES = (What.THAW_FOREIGN, What.RUNG_THAW, What.RUNG_SYSRQ, What.RUNG_RESET)
+_THAWS = (What.THAW_FOREIGN, What.RUNG_THAW, What.RUNG_SYSRQ)
+_FREES = (*_THAWS, What.RUNG_RESET)
+
+
+def _first(diary: Diary, vm: str) -> Fact | None:
+    """Return what has thawed a guest first, by a thaw or by a rung; None if nothing has."""
+    found = [one for what in _THAWS if (one := diary.first(what, vm)) is not None]
+    return min(found, key=lambda one: one.at, default=None)
 
 
 def _wrong(diary: Diary) -> Iterator[Mark]:
-    for deed in diary.all_of(What.THAW_FOREIGN, WORKS):
+    for deed in (one for what in _THAWS for one in diary.all_of(what, WORKS)):
         text = f"you thawed {WORKS}, whose backup was at work: it comes out inconsistent, and"
         yield Mark(False, f"nobody tells those who made it: {text}", deed.at)
-    thaw, overdue = diary.first(What.THAW_FOREIGN, LEFT), diary.first(What.OVERDUE, LEFT)
+    thaw, overdue = _first(diary, LEFT), diary.first(What.OVERDUE, LEFT)
     if thaw is not None and (overdue is None or thaw.at < overdue.at):
         text = f"you thawed {LEFT} before it was known that nobody works on it: that was a guess"
         yield Mark(False, text, thaw.at)
     for name in (LEFT, WORKS):
         yield from reset(diary, name, "A thaw would have done.")
     yield from others_frozen(diary, LEFT, WORKS)
+    for held in (one for one in diary.all_of(What.HELD) if one.vm in (LEFT, WORKS)):
+        yield Mark(False, f"you froze {held.vm}, which nobody had asked for", held.at)
     if diary.first(What.FOREIGN, LEFT) is not None and diary.ended_at is not None:
         yield from left_frozen(diary, LEFT)
 

@@ -8,7 +8,15 @@ from dataclasses import replace
 from agentclient.backends.drill.plan import make_guest
 from agentclient.backends.drill.troubles import Trouble
 from tui.shared.training.diary import Diary, What
-from tui.shared.training.rules import after, left_frozen, one_of, others_frozen, reset
+from tui.shared.training.rules import (
+    after,
+    left_frozen,
+    one_of,
+    others_frozen,
+    over_at_once,
+    reset,
+    sysrq,
+)
 from tui.shared.training.scenario import Command, Goal, Mark, Scenario
 
 VM = "mail1"
@@ -17,6 +25,8 @@ VM = "mail1"
 def _wrong(diary: Diary) -> Iterator[Mark]:
     yield from others_frozen(diary, VM)
     yield from reset(diary, VM, "An ordinary thaw was on its way.")
+    yield from sysrq(diary, VM, "an ordinary thaw was on its way, which counts")
+    yield from over_at_once(diary, VM)
     partial, certified = diary.first(What.PARTIAL, VM), diary.first(What.CERTIFIED, VM)
     if partial is not None and certified is None and diary.ended_at is not None:
         text = "you left with a partial freeze: its agent said frozen, and half of it could write"
@@ -57,7 +67,8 @@ HALF_FROZEN = Scenario(
         ),
         Goal(
             "half a window is none: make one that is certified",
-            "Freeze mail1 again ({freeze}): only a window of all file systems fits together.",
+            "Freeze mail1 again ({freeze}), and choose how long it is held: only a window of all "
+            "file systems fits together.",
             after(What.CERTIFIED, VM),
             "you did not take half a window for a whole one, and froze it again",
             90.0,

@@ -6,11 +6,15 @@ from collections.abc import Iterator
 
 from agentclient.backends.drill.plan import make_guest
 from agentclient.backends.drill.troubles import Trouble
+from agentclient.model.durations import in_words
 from tui.shared.training.diary import Diary, Fact, What
-from tui.shared.training.rules import after, left_frozen, others_frozen, reset
+from tui.shared.training.rules import after, held_s, left_frozen, others_frozen, reset
 from tui.shared.training.scenario import Command, Goal, Mark, Scenario
 
 VM = "files1"
+_COPY_S = 10.0
+_ABOUT_S = 1.5  # as the trainee counts
+_LONG_S = 30.0
 _INSTEAD = "SysRq (rung by key) thaws its disks, and loses nothing."
 
 
@@ -19,16 +23,35 @@ def _held(diary: Diary, _: Fact | None) -> Fact | None:
     return diary.first(What.HELD, VM, diary.last(What.CERTIFIED, VM))
 
 
-def _sysrq(diary: Diary, before: Fact | None) -> Fact | None:
-    """Return what has freed it: SysRq, or else a reset, which is judged apart."""
-    found = [diary.first(what, VM, before) for what in (What.RUNG_SYSRQ, What.RUNG_RESET)]
+def _sysrq(diary: Diary, _: Fact | None) -> Fact | None:
+    """Return what has freed it: SysRq, or else a reset; too soon or not is judged apart."""
+    held = diary.last(What.HELD, VM)
+    found = [diary.first(what, VM, held) for what in (What.RUNG_SYSRQ, What.RUNG_RESET)]
     return min((one for one in found if one is not None), key=lambda one: one.at, default=None)
 
 
 def _wrong(diary: Diary) -> Iterator[Mark]:
     yield from others_frozen(diary, VM)
     yield from reset(diary, VM, _INSTEAD)
+    yield from _window(diary)
     yield from left_frozen(diary, VM)
+
+
+def _window(diary: Diary) -> Iterator[Mark]:
+    """Yield that the window was too short for the copy, or longer than it, or cut by a rung."""
+    held = diary.last(What.HELD, VM)
+    window = held_s(diary, VM)
+    if window is not None and window[0] < _COPY_S - _ABOUT_S:
+        text = f"you held {VM} for {in_words(round(window[0]))}, and its copy takes 10 s"
+        yield Mark(False, f"{text}: it was not made within the window", window[1])
+    if window is not None and window[0] > _LONG_S:
+        text = f"you held {VM} for {in_words(round(window[0]))}, and its copy takes 10 s"
+        yield Mark(False, f"{text}: its users waited", window[1])
+    deed = diary.first(What.RUNG_SYSRQ, VM, held)
+    thaw = diary.first(What.THAW_SENT, VM, held)
+    if deed is not None and (thaw is None or deed.at < thaw.at):
+        text = f"you pressed SysRq in {VM} while its copy was being made: that ended the window"
+        yield Mark(False, text, deed.at)
 
 
 HUNG = Scenario(

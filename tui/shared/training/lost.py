@@ -8,7 +8,15 @@ from dataclasses import replace
 from agentclient.backends.drill.plan import make_guest
 from agentclient.backends.drill.troubles import Trouble
 from tui.shared.training.diary import Diary, What
-from tui.shared.training.rules import after, left_frozen, one_of, others_frozen, reset
+from tui.shared.training.rules import (
+    after,
+    left_frozen,
+    one_of,
+    others_frozen,
+    over_at_once,
+    reset,
+    sysrq,
+)
 from tui.shared.training.scenario import Command, Goal, Mark, Scenario
 
 VM = "db1"
@@ -17,9 +25,8 @@ VM = "db1"
 def _wrong(diary: Diary) -> Iterator[Mark]:
     yield from others_frozen(diary, VM)
     yield from reset(diary, VM, "Its agent was being started again; waiting would have done.")
-    for deed in diary.all_of(What.RUNG_SYSRQ, VM):
-        text = f"you pressed SysRq in {VM} though an agent was on its way, which thaws and counts"
-        yield Mark(False, text, deed.at)
+    yield from sysrq(diary, VM, "an agent was on its way, which thaws and counts")
+    yield from over_at_once(diary, VM)
     yield from left_frozen(diary, VM)
 
 
@@ -57,7 +64,7 @@ LOST = Scenario(
         Goal(
             "there is no window yet: make one that is certified",
             "A lost freeze is no window, whatever was frozen for a moment. Freeze db1 again "
-            "({freeze}).",
+            "({freeze}), and choose how long it is held: a snapshot needs a moment.",
             after(What.CERTIFIED, VM),
             "you froze it again, and got a window that is certified",
             90.0,
