@@ -26,6 +26,8 @@ from tui.shared.fit import safe
 from tui.shared.tone import Line, Piece, Tone
 
 UPDATE_S = 0.5
+LEAST_ROOM = 8  # cells for a text, however narrow the screen is
+_LOW, _TINY = 12, 8  # lines; on fewer there is little room, and none for what says nothing
 AGAIN = "y again shows it, should your terminal not take it"
 
 
@@ -41,6 +43,7 @@ class Page(LeftOnce[VmId]):
 
     DEFAULT_CSS = """
     Page { background: $background; layout: vertical; align: left top; }
+    Page.-tiny Rule { display: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "dismiss(None)", "Back", key_display="Esc", id="page.leave"),
@@ -85,7 +88,20 @@ class Page(LeftOnce[VmId]):
             for mark in self._marks:
                 mark.update_line()
             self._notices.update_line(self.shared.clock.wall())
+            self._share()
             self._update_safely()
+
+    def on_resize(self) -> None:
+        """Give what is read the lines of a low screen."""
+        height = self.app.size.height
+        self.set_class(height < _LOW, "-low")
+        self.set_class(height < _TINY, "-tiny")
+        self._share()
+
+    def _share(self) -> None:
+        """Take no line for notices on a screen of few lines while there is none."""
+        low = self.app.size.height < _LOW
+        self._notices.display = not low or self._notices.notice is not None
 
     def _take_notice(self) -> None:
         """Show what is told in the line behind the page, once that is something new."""
@@ -115,6 +131,7 @@ class Page(LeftOnce[VmId]):
     def show_notice(self, notice: Notice) -> None:
         """Show what the operator is told."""
         self._notices.show_notice(notice)
+        self._share()
 
     def say(self, level: Level, text: str) -> None:
         """Answer a key."""

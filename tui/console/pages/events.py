@@ -14,10 +14,10 @@ from agentclient.model.states import Level
 from agentclient.model.vm import DRILL_SOURCE, VmId
 from tui.console.actions.context import ActionContext
 from tui.console.model.event_list import GRADES, EventList, Wanted
-from tui.console.pages.base import Page
+from tui.console.pages.base import LEAST_ROOM, Page
 from tui.console.pages.explain import ExplainPage
 from tui.console.pages.vm import VmPage
-from tui.console.widgets.choices import Choices
+from tui.console.widgets.choices import Choices, ChoicesWithoutEnter
 from tui.console.widgets.lines import LinesView
 from tui.console.widgets.prompt import PromptLine
 from tui.shared.fit import fit, fit_middle, safe
@@ -30,6 +30,7 @@ ROOMY_NAME = 28
 ROOMY = 110
 _DETAIL = 3  # lines below the list, in which the chosen one is told in full
 _TEXT = 1000
+_NARROW = 40  # cells; on fewer the chosen line alone tells when it was
 
 
 class EventsPage(Page):
@@ -42,11 +43,12 @@ class EventsPage(Page):
     DEFAULT_CSS = f"""
     EventsPage #events {{ height: 1fr; }}
     EventsPage #event {{ height: {_DETAIL}; padding: 0 1; background: $surface; }}
+    EventsPage.-low #event {{ height: 2; }}
     """
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("enter", "to_vm", "To the VM", id="events.vm"),
         Binding("slash", "filter", "Filter", key_display="/", priority=True, id="events.filter"),
         Binding("l", "grade", "Level", id="events.level", tooltip="Show warnings alone, or all"),
-        Binding("enter", "to_vm", "To the VM", id="events.vm"),
         Binding("d", "details", "Details", id="events.details"),
         Binding("i,f2", "explain", "Explain", id="events.explain"),
         Binding("y", "copy_line", "Copy", id="events.copy", tooltip="Copy the event"),
@@ -57,7 +59,7 @@ class EventsPage(Page):
         states = context.fleet.states()
         super().__init__(context, drill=any(one.vm.source == DRILL_SOURCE for one in states))
         self._events = EventList(context.fleet)
-        self._list = Choices(context.signs, id="events")
+        self._list = ChoicesWithoutEnter(context.signs, id="events")
         self._detail = LinesView(id="event")
         self._detail.can_focus = False
         self._filter = PromptLine(HINT, id="events-filter")
@@ -102,13 +104,14 @@ class EventsPage(Page):
             return (Piece(f"nothing{what} has happened since this console began", Tone.DIM),)
         line, signs = self._events[place], self.shared.signs
         look, width = LEVEL[line.level], self._list.room
-        name = ROOMY_NAME if width >= ROOMY else NAME
+        name = ROOMY_NAME if width >= ROOMY else min(NAME, max(width // 3, 4))
         text = Tone.NORMAL if look.tone is Tone.GOOD else look.tone
+        at = f"{line.at:%H:%M:%S} " if width >= _NARROW else ""
         return (
-            Piece(f"{line.at:%H:%M:%S} ", Tone.DIM),
+            Piece(at, Tone.DIM),
             Piece(f"{signs.of(look)} ", look.tone),
             Piece(fit(fit_middle(safe(line.vm.name), name), name) + " ", Tone.HEAD),
-            Piece(fit(safe(line.text, _TEXT), max(width - name - 12, 10)), text),
+            Piece(fit(safe(line.text, _TEXT), max(width - name - len(at) - 3, 4)), text),
         )
 
     @property
@@ -124,7 +127,7 @@ class EventsPage(Page):
             return
         said = (Piece(f"{line.at:%Y-%m-%d} {safe(str(line.vm), 120)}: ", Tone.DIM),)
         text = (*said, Piece(safe(line.text, _TEXT)))
-        room = max(self.app.size.width - 4, 20)
+        room = max(self.app.size.width - 4, LEAST_ROOM)
         whole = "".join(piece.text for piece in text)
         lines = hanging((Piece(whole),), room)
         self._detail.show_lines(lines)
@@ -136,8 +139,8 @@ class EventsPage(Page):
     # -- keys --------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Let `/` be a letter while words are typed."""
-        if action == "filter":
+        """Let `/` be a letter, and Enter keep the words, while they are typed."""
+        if action in ("filter", "to_vm"):
             return self.focused is self._list
         return super().check_action(action, parameters)
 

@@ -16,13 +16,14 @@ from agentclient.model.states import Level
 from agentclient.model.vm import DRILL_SOURCE
 from tui.console.actions.context import ActionContext
 from tui.console.model.present_words import choice, commands, paragraph, plain_text
-from tui.console.pages.base import Page
+from tui.console.pages.base import LEAST_ROOM, Page
 from tui.console.widgets.choices import Choices
 from tui.console.widgets.lines import LinesView
 from tui.console.widgets.pane.facts import identity
 from tui.shared.tone import Line, hanging
 
 _ROOMY = 110  # cells; on fewer the list is narrow
+_BESIDE = 60  # cells; on fewer the paragraph stands below the list
 _TALL = 30  # lines; on fewer nothing is left empty
 
 
@@ -49,6 +50,9 @@ class ExplainPage(Page):
     ExplainPage #words { width: 31; }
     ExplainPage #paragraph { width: 1fr; padding: 0 1; border-left: solid $panel; }
     ExplainPage.-roomy #words { width: 38; }
+    ExplainPage.-narrow #explain { layout: vertical; }
+    ExplainPage.-narrow #words { width: 1fr; height: 1fr; }
+    ExplainPage.-narrow #paragraph { width: 1fr; height: 2fr; border-left: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("pageup,ctrl+b", "scroll(-1)", "Up", show=False, id="explain.page_up"),
@@ -121,7 +125,7 @@ class ExplainPage(Page):
     @on(Choices.Moved)
     def _show_paragraph(self) -> None:
         """Show what the chosen word means, from its beginning."""
-        chosen, room = self._chosen, max(self._paragraph.room - 2, 20)
+        chosen, room = self._chosen, max(self._paragraph.room - 2, LEAST_ROOM)
         roomy = self.app.size.height >= _TALL
         lines = [
             each
@@ -142,6 +146,7 @@ class ExplainPage(Page):
     def on_resize(self) -> None:
         """Break the paragraph anew for another width."""
         self.set_class(self.app.size.width >= _ROOMY, "-roomy")
+        self.set_class(self.app.size.width < _BESIDE, "-narrow")
         self.call_after_refresh(self._show_paragraph)
 
     def action_scroll(self, pages: int) -> None:

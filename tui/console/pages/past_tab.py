@@ -8,25 +8,18 @@ from typing import ClassVar
 
 from textual import on
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 
 from agentclient.journal.history import VmHistory
 from tui.console.dialogs.past_window import WINDOW_KEYS, PastWindows
 from tui.console.model.vm_lines import longest_answer, past_head, past_line
-from tui.console.widgets.choices import Choices
+from tui.console.pages.base import LEAST_ROOM
+from tui.console.widgets.choices import Choices, ChoicesWithoutEnter
 from tui.console.widgets.lines import LinesView
 from tui.shared.fit import safe
 from tui.shared.glyphs import Signs
 from tui.shared.tone import Line, Piece, Tone, hanging
-
-
-class _Windows(Choices, inherit_bindings=False):
-    """The windows; Enter is the tab's, which says in the last line what it does."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        each for each in Choices.BINDINGS if isinstance(each, Binding) and each.key != "enter"
-    ]
 
 
 class PastTab(Vertical):
@@ -53,7 +46,7 @@ class PastTab(Vertical):
         self._head = LinesView(id="vm-past-head")
         self._text = LinesView(id="vm-past-text")
         self._head.can_focus = self._text.can_focus = False
-        self.choices = _Windows(signs, id="vm-past")
+        self.choices = ChoicesWithoutEnter(signs, id="vm-past")
         self._look: Future[VmHistory | None] | None = None
         self._lines: list[Line] = []
 
@@ -88,8 +81,9 @@ class PastTab(Vertical):
         past = self._past
         if past is None:
             lines: list[Line] = [self._why_nothing()]
-            self._head.show_lines(lines)
+            self._head.show_lines(hanging(lines[0], max(self._head.room, LEAST_ROOM)))
             self.choices.show(0, lines.__getitem__)
+            self._text.show_lines(())
             return
         if not self._lines:
             longest = longest_answer(past.windows)
@@ -118,7 +112,7 @@ class PastTab(Vertical):
         """Show the chosen window in full: its line may be cut."""
         if self._lines:
             said = (Piece("".join(piece.text for piece in self._lines[self.choices.cursor])),)
-            self._text.show_lines(hanging(said, max(self._text.room - 2, 20)))
+            self._text.show_lines(hanging(said, max(self._text.room - 2, LEAST_ROOM)))
 
     def plain(self) -> Iterator[str]:
         """Yield the windows as plain text."""

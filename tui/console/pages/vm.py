@@ -22,7 +22,7 @@ from tui.console.actions.take import TakePrompt
 from tui.console.dialogs.past_window import PastWindows
 from tui.console.model.guest_lines import guest_lines
 from tui.console.model.vm_lines import evidence_lines, identity_lines
-from tui.console.pages.base import Page
+from tui.console.pages.base import LEAST_ROOM, Page
 from tui.console.pages.explain import ExplainPage
 from tui.console.pages.past_tab import PastTab
 from tui.console.widgets.lines import LinesView
@@ -50,6 +50,7 @@ class VmPage(Page):
 
     DEFAULT_CSS = """
     VmPage #vm-text, VmPage #log { height: 1fr; padding: 0 1; }
+    VmPage.-low #vm-past-text { height: 2; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
@@ -111,7 +112,7 @@ class VmPage(Page):
             self._text.show_lines(list(self._lines()))
 
     def _lines(self) -> Iterator[Line]:
-        room = max(self._text.room - 2, 20)
+        room = max(self._text.room - 2, LEAST_ROOM)
         if self.tab == NOW:
             shared = self.shared
             moment = shared.clock.moment()

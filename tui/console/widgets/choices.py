@@ -137,3 +137,11 @@ class Choices(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         wanted = min(max(top, self.cursor - height + 1), self.cursor) if height else top
         if wanted != top:
             self.scroll_to(y=wanted, animate=False, immediate=True, force=True)
+
+
+class ChoicesWithoutEnter(Choices, inherit_bindings=False):
+    """Choices whose Enter is that of the page, whose last line says what it does."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        each for each in Choices.BINDINGS if isinstance(each, Binding) and each.key != "enter"
+    ]

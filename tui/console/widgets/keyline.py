@@ -19,7 +19,8 @@ from tui.console.widgets.toned import Toned
 from tui.shared.key_names import key_name
 from tui.shared.tone import Tone
 
-_NEEDED = ("help", "quit")
+# How to leave, and how to get help: of these the ones on the left stay the longest.
+_NEEDED = ("page.leave", "dialog.leave", "help", "quit")
 
 
 def that_fit(bindings: Sequence[Binding], width: int) -> list[Binding]:

@@ -58,6 +58,15 @@ class Tabs(Toned):
             return wide
         return [f" {number} {title} " for number, title in enumerate(self._titles, start=1)]
 
+    def _in_sight(self) -> list[tuple[int, str]]:
+        """Return the tabs from the first that leaves room for the open one, with their numbers."""
+        labels, first = self._labels(), 0
+        while first < self.open and sum(map(cell_len, labels[first : self.open + 1])) > (
+            self.size.width
+        ):
+            first += 1
+        return list(enumerate(labels))[first:]
+
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - it has one line
         """Return the line."""
         base = self.base_style
@@ -65,14 +74,14 @@ class Tabs(Toned):
             Segment(label, base + self.tone_style(Tone.HEAD) + _OPEN)
             if number == self.open
             else Segment(label, base)
-            for number, label in enumerate(self._labels())
+            for number, label in self._in_sight()
         ]
         return Strip(segments).adjust_cell_length(self.size.width, base)
 
     def on_click(self, event: events.Click) -> None:
         """Ask for the tab that was clicked."""
         end = 0
-        for number, label in enumerate(self._labels()):
+        for number, label in self._in_sight():
             end += cell_len(label)
             if event.x < end:
                 self.post_message(self.Wanted(number))

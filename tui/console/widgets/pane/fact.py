@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from tui.shared.fit import fit, wrap
-from tui.shared.tone import Line, Piece, Tone
+from tui.shared.tone import Line, Piece, Tone, hanging
 
 LABEL_WIDTH = 9
+_NARROW = 28
 
 
 class Fact(NamedTuple):
@@ -31,6 +32,10 @@ def fact_lines(facts: Iterable[Fact], width: int) -> list[Line]:
     room = max(width - LABEL_WIDTH, 10)
     lines: list[Line] = []
     for fact in facts:
+        if width < _NARROW:  # a column of labels would leave no room for words
+            label = f"{fact.label}: " if fact.label else ""
+            lines += hanging((Piece(label, Tone.DIM), Piece(fact.text, fact.tone)), width)
+            continue
         for number, text in enumerate(wrap(fact.text, room)):
             label = fact.label if number == 0 else ""
             lines.append((Piece(fit(label, LABEL_WIDTH), Tone.DIM), Piece(text, fact.tone)))

@@ -15,9 +15,10 @@ from tui.console.widgets.lines import LinesView
 from tui.console.widgets.pane.log_search import LogSearch
 from tui.shared.fit import safe, wrap
 from tui.shared.glyphs import LEVEL, Signs
-from tui.shared.tone import Line, Piece, Tone
+from tui.shared.tone import Line, Piece, Tone, hanging
 
 _LINE_LIMIT = 1000
+_NOTHING = "this console has logged nothing of it yet"
 
 
 class LogView(LinesView):
@@ -106,7 +107,7 @@ class LogView(LinesView):
             self._stay(dropped, len(new))
 
     def _append(self, new: Sequence[LogLine]) -> None:
-        width = max(self.room, 20)
+        width = max(self.room, 8)
         for entry in new:
             lines = log_lines(entry, width, self._signs)
             self._entries.append((entry, len(lines)))
@@ -127,7 +128,7 @@ class LogView(LinesView):
     def _show(self) -> None:
         """Show the lines as they are now, with the words that are searched for."""
         lines = list(self._with_matches()) if self._search else tuple(self._wrapped)
-        self.show_lines(lines or ((Piece("this console has logged nothing of it yet", Tone.DIM),),))
+        self.show_lines(lines or hanging((Piece(_NOTHING, Tone.DIM),), self.room))
 
     def _with_matches(self) -> Iterator[Line]:
         start = 0
