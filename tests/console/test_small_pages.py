@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 
 import pytest
+from rich.cells import cell_len
 
 from tests.console.console_session import LARGE, SMALL, ConsoleSession, console_session
 from tests.console.fakes import StillClock
-from tests.console.fleets import every_state
+from tests.console.fleets import every_state, put
+from tui.console.widgets.lines import LinesView
 
 TINY, LITTLE, LOW = (20, 5), (30, 8), (40, 10)
 SIZES = (TINY, LITTLE, LOW)
@@ -85,3 +87,18 @@ async def test_the_events_name_the_key_that_goes_to_the_vm(still: StillClock) ->
             await session.press("enter")
             assert "Events" not in session.text
             assert "qemu:app-1" in session.text
+
+
+@pytest.mark.parametrize("size", [(40, 10), (61, 16), SMALL, (120, 30)])
+async def test_facts_do_not_touch_their_scroll_bar(
+    still: StillClock, size: tuple[int, int]
+) -> None:
+    fleet = every_state(still)
+    for state in fleet.states():
+        put(fleet, state.id, trouble="x" * 400)  # it fills its lines
+    async with console_session(fleet, still, size=size) as session:
+        facts = session.app.query_one("#facts", LinesView)
+        assert facts.max_scroll_y
+        for y in range(len(facts._lines)):
+            line = "".join(piece.text for piece in facts._lines[y])
+            assert cell_len(line) < facts.room, line

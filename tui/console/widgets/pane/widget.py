@@ -224,10 +224,12 @@ class DetailPane(Container):
             self._rule.show((), ())
             return
         facts = facts_of(state, Paint(self._clock.moment(), self.signs, self._place, self.sending))
-        beside = self.has_class("-beside")
-        lines = fact_lines(facts, width) if beside else urgent_first(facts, width)
+        arranged = fact_lines if self.has_class("-beside") else urgent_first
+        lines, height = arranged(facts, width), self._facts.size.height
+        self._more = len(lines) > height
+        if self._more:  # a scroll bar stands beside them, and they don't touch it
+            lines = arranged(facts, width - 1)
         self._facts.show_lines(lines)
-        self._more = len(lines) > self._facts.size.height
         self._show_title(state)
 
     def _show_timeline(self, state: VmState | None) -> None:
