@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from textual.app import App
 
 from agentclient.fleet.store import Fleet
+from agentclient.model.errors import FrostwatchError
 from agentclient.model.request import Schedule
 from agentclient.model.states import Level
 from agentclient.model.vm import Vm, VmId
 from tui.console.copies import Copies
 from tui.console.model.notices import Notice
-from tui.console.model.sending import Sending, sending_of
+from tui.console.model.sending import READ_ONLY, Sending, sending_of
+from tui.console.model.targets import Target, TargetChanged, resolve
 from tui.console.model.view import FleetView
 from tui.console.ports import OperationsPort
 from tui.shared.clocks import Clock
+from tui.shared.fit import safe
 from tui.shared.glyphs import Signs
+
+T = TypeVar("T")
+
+NOTHING_SENT: Final = "nothing was sent"
 
 
 class ActionContext(NamedTuple):
@@ -81,3 +88,51 @@ class ActionContext(NamedTuple):
     def answer(self, level: Level, text: str, about: VmId | None = None) -> None:
         """Show the answer to a key that was just pressed."""
         self.show_notice(Notice(level, text, self.clock.wall(), about, answer=True))
+
+    # -- acting on the VM of a key press -------------------------------------------------------
+
+    def checked(self, target: Target) -> Vm:
+        """Return the VM that was meant.
+
+        Raises:
+            TargetChanged: it is another one by now, or nothing may be sent at all.
+        """
+        if self.read_only:
+            raise TargetChanged(READ_ONLY)
+        return resolve(target, self.fleet)
+
+    def begin(
+        self, target: Target, start: Callable[[Vm], T], nothing: str = NOTHING_SENT
+    ) -> T | None:
+        """Begin something on the VM that was meant, and return it.
+
+        Whatever is raised is this VM's trouble alone: nobody else's thaw waits for that (P4, P8).
+
+        Args:
+            target: the VM of the key press.
+            start: begins it.
+            nothing: what is said of a VM on which it can't be begun.
+
+        Returns:
+            None if it can't be begun, which has been told.
+        """
+        try:
+            return start(self.checked(target))
+        except Exception as problem:  # noqa: BLE001 - as above
+            self._refused(target, problem, nothing)
+            return None
+
+    def _refused(self, target: Target, problem: Exception, nothing: str) -> None:
+        """Say why nothing was done to a VM, and write it into its log if it still has one."""
+        text = f"refused: {why(problem)}; {nothing}"
+        if any(state.id == target.vm.id for state in self.fleet.states()):
+            self.fleet.log(target.vm.id, Level.WARNING, text)
+        # What has become of the VM says which one it is.
+        name = "" if isinstance(problem, TargetChanged) else f"{safe(target.vm.name, 60)}: "
+        self.answer(Level.WARNING, f"{name}{text}", target.vm.id)
+
+
+def why(problem: BaseException) -> str:
+    """Return what went wrong, as a clause; what nobody has foreseen as Python calls it."""
+    foreseen = isinstance(problem, FrostwatchError | OSError)
+    return safe(str(problem) if foreseen else repr(problem), 300)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentclient.late import load
-from agentclient.model.errors import FrostwatchError
 from agentclient.model.job import FreezePolicy, JobOutcome
 from agentclient.model.sizes import rate_text
 from agentclient.model.states import Level
@@ -31,7 +30,7 @@ from tui.console.dialogs.copy_run import LeftCopyDialog, LimitDialog, StopCopyDi
 from tui.console.model.batch import Batch, Ended
 from tui.console.model.notices import NAME, Notice
 from tui.console.model.sending import READ_ONLY
-from tui.console.model.targets import Target, TargetChanged, Targets, resolve
+from tui.console.model.targets import Target, Targets
 from tui.console.ports import JobPort, JobsPort
 from tui.shared.bulk_words import recap
 from tui.shared.fit import fit_middle, safe
@@ -126,22 +125,23 @@ class CopyPrompt:
     def _begin(self, targets: Targets, answer: CopyAnswer) -> None:
         begun: list[JobPort] = []
         for target in targets:
-            try:
-                vm = resolve(target, self._context.fleet)
-                begun.append(_BEGIN[answer.kind.name](self._context.copies.jobs, vm, answer))
-            except (FrostwatchError, OSError) as problem:
-                text = f"refused: {safe(str(problem), 300)}; nothing was begun"
-                if not isinstance(problem, TargetChanged):
-                    self._context.fleet.log(target.vm.id, Level.WARNING, text)
-                self._say(target.vm, Level.WARNING, text)
-                continue
-            self._say(
-                target.vm, Level.INFO, f"{answer.kind.name} begun; {key('stop', 'x')} stops it"
-            )
+            job = self._begin_one(target, answer)
+            if job is not None:
+                begun.append(job)
         if len(begun) > 1:
             text = f"{answer.kind.name} of {len(begun)} VMs begun; those that wait are queued"
             self._context.answer(Level.INFO, text)
             self._batches.append(Batch(answer.kind.name, begun, _copied))
+
+    def _begin_one(self, target: Target, answer: CopyAnswer) -> JobPort | None:
+        begin, copies = _BEGIN[answer.kind.name], self._context.copies
+        job = self._context.begin(
+            target, lambda vm: begin(copies.jobs, vm, answer), "nothing was begun"
+        )
+        if job is not None:
+            text = f"{answer.kind.name} begun; {key('stop', 'x')} stops it"
+            self._say(target.vm, Level.INFO, text)
+        return job
 
     # -- a copy that runs ----------------------------------------------------------------------
 
@@ -191,16 +191,16 @@ class CopyPrompt:
         self._context.app.push_screen(dialog, answered)
 
     def _clear(self, target: Target, copies: Sequence[LeftCopy]) -> None:
-        try:
-            vm = resolve(target, self._context.fleet)
-        except TargetChanged as problem:
-            self._say(target.vm, Level.WARNING, f"refused: {problem}; nothing was done")
-            return
-        cleared = self._context.copies.ask(
-            lambda jobs: tuple(jobs.clear(vm, copy) for copy in copies)
-        )
-        self._clearing.append(_Clearing(vm, cleared))
-        self._say(vm, Level.INFO, "what was left is being ended")
+        def start(vm: Vm) -> _Clearing:
+            cleared = self._context.copies.ask(
+                lambda jobs: tuple(jobs.clear(vm, copy) for copy in copies)
+            )
+            return _Clearing(vm, cleared)
+
+        clearing = self._context.begin(target, start, "nothing was done")
+        if clearing is not None:
+            self._clearing.append(clearing)
+            self._say(target.vm, Level.INFO, "what was left is being ended")
 
     def ended(self) -> Iterator[Notice]:
         """Yield what came of ending what was left, and of many copies at once."""

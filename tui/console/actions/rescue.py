@@ -16,7 +16,7 @@ from tui.console.dialogs.typed_name import NameDialog
 from tui.console.model.notices import NAME, Notice
 from tui.console.model.rungs import Finding, RungKey, finding_of
 from tui.console.model.sending import READ_ONLY
-from tui.console.model.targets import Target, TargetChanged, resolve
+from tui.console.model.targets import Target
 from tui.console.ports import OperationPort
 from tui.shared.fit import fit_middle, safe
 from tui.shared.key_hints import key
@@ -76,15 +76,13 @@ class RescuePrompt:
         self._context.app.push_screen(NameDialog(target, self._context.signs), typed)
 
     def _begin(self, target: Target, step: Step) -> None:
-        name = safe(target.vm.name, 60)
-        try:
-            vm = resolve(target, self._context.fleet)
-        except TargetChanged as problem:
-            self._say(target, Level.WARNING, f"refused: {problem}; nothing was done")
+        take = self._context.operations.rescue
+        begun = self._context.begin(target, lambda vm: take(vm, step), "nothing was done")
+        if begun is None:
             return
-        begun = self._context.operations.rescue(vm, step)
         self._flying.append((begun, RungKey.of(step), self._context.clock.wall()))
-        self._say(target, Level.INFO, f"{name}: {title(step)} begun; {key('stop', 'x')} stops it")
+        text = f"{safe(target.vm.name, 60)}: {title(step)} begun; {key('stop', 'x')} stops it"
+        self._context.answer(Level.INFO, text, target.vm.id)
 
     def ended(self) -> Iterator[Notice]:
         """Yield what came out of the rungs that have ended since the last time."""
@@ -114,6 +112,3 @@ class RescuePrompt:
         text = f"{fit_middle(safe(name), NAME)}: {again}{what}"
         level = Level.GOOD if outcome.ok else Level.WARNING
         return Notice(level, text, self._context.clock.wall(), outcome.vm)
-
-    def _say(self, target: Target, level: Level, text: str) -> None:
-        self._context.answer(level, text, target.vm.id)

@@ -92,6 +92,27 @@ def resolve(target: Target, fleet: Fleet) -> Vm:
     raise TargetChanged(f"{target.label} {change}; look at it, and press the key again")
 
 
+def check_same_freeze(target: Target, fleet: Fleet) -> None:
+    """Make sure that a foreign freeze is the one that was asked about (P4, P6).
+
+    Whose window it breaks was decided for that one. One that is known to have begun earlier is the
+    same, known better.
+
+    Raises:
+        TargetChanged: that one is over, and the VM is frozen anew.
+    """
+    if not target.foreign:
+        return
+    now, before = fleet.get(target.vm.id), target.state
+    windows = {one.window for one in (before.held_by, now.held_by) if one is not None}
+    windows.discard(None)
+    since, then = now.freeze.since, before.freeze.since
+    later = since is not None and then is not None and since > then
+    if len(windows) > 1 or (later and now.freeze.state is FreezeState.FROZEN):
+        text = f"{target.label} is frozen anew since the key was pressed, perhaps by somebody else"
+        raise TargetChanged(f"{text}; look at it, and press the key again")
+
+
 def _identity(vm: Vm) -> _Identity:
     agent = vm.agent.path if vm.agent is not None else None
     monitor = vm.monitor.path if vm.monitor is not None else None
