@@ -81,11 +81,14 @@ class Logs:
         return at
 
     def since(self, vm_id: VmId, number: int = 0) -> tuple[LogLine, ...]:
-        """Return a VM's lines that came after `number`."""
+        """Return a VM's lines that came after `number`.
+
+        A number that was never given is of a log that was forgotten since: then all are returned.
+        """
         log = self._logs.get(vm_id)
         if log is None:
             return ()
-        gone = log.last - len(log.lines)
+        gone, number = log.last - len(log.lines), number if number <= log.last else 0
         known = max(number - gone, 0)
         lines = islice(log.lines, known, None)
         return tuple(LogLine(each, *line) for each, line in enumerate(lines, gone + known + 1))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -11,6 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from agentclient.late import load
+from agentclient.model.snapshot import VmState
 from agentclient.model.states import Level
 from agentclient.model.vm import VmId
 from tui.console.actions.context import ActionContext
@@ -59,6 +60,7 @@ class Page(LeftOnce[VmId]):
         self._copied: str | None = None
         self._taken: Notice | None = None
         self._marks: tuple[Any, ...] = ()  # what says that nothing here is real
+        self._is_gone = False
 
     def compose(self) -> ComposeResult:
         """Yield the frame."""
@@ -79,7 +81,7 @@ class Page(LeftOnce[VmId]):
     def on_mount(self) -> None:
         """Follow what is known, from now on."""
         self._taken = self.app.screen_stack[0].query_one(NoticeLine).notice
-        self._update_safely()
+        self.update_safely()
         self.set_interval(UPDATE_S, self._tick)
 
     def _tick(self) -> None:
@@ -89,7 +91,7 @@ class Page(LeftOnce[VmId]):
                 mark.update_line()
             self._notices.update_line(self.shared.clock.wall())
             self._share()
-            self._update_safely()
+            self.update_safely()
 
     def on_resize(self) -> None:
         """Give what is read the lines of a low screen."""
@@ -110,12 +112,30 @@ class Page(LeftOnce[VmId]):
             self._taken = notice
             self.show_notice(notice)
 
-    def _update_safely(self) -> None:
-        """Show everything as it is now; what can't be shown costs this page's news alone (P8)."""
+    def update_safely(self) -> None:
+        """Show everything as it is now."""
+        self.safely(self.update_page)
+
+    def safely(self, show: Callable[[], object]) -> None:
+        """Show something; what can't be shown costs this page's news alone (P8)."""
         try:
-            self.update_page()
+            show()
         except Exception as problem:  # noqa: BLE001 - P8
             self.say(Level.ERROR, f"can't be shown: {safe(repr(problem), 200)}")
+
+    def state_now(self, before: VmState) -> VmState:
+        """Return what is known of a VM now; once it is gone, what was known of it."""
+        try:
+            now = self.shared.fleet.get(before.id)
+        except KeyError:
+            now = None
+        self._is_gone = now is None
+        return before if now is None else now
+
+    @property
+    def whether_gone(self) -> str:
+        """What the title says of a VM that was gone at the last `state_now`; else empty."""
+        return "it is gone from the list" if self._is_gone else ""
 
     def on_unmount(self) -> None:
         """Let go of what was painted."""

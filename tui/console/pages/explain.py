@@ -75,7 +75,6 @@ class ExplainPage(Page):
         self._paragraph.can_focus = False  # the keys are the list's
         self._found: tuple[Present, ...] = ()
         self._shown: Present | None = None
-        self._gone = False
 
     def parts(self) -> Iterable[Widget]:
         """Return the list, and the paragraph beside it."""
@@ -88,10 +87,7 @@ class ExplainPage(Page):
 
     def update_page(self) -> None:
         """Show what is true now; the chosen word stays chosen as long as it is."""
-        try:
-            self._state = self.shared.fleet.get(self._state.id)
-        except KeyError:
-            self._gone = True
+        self._state = self.state_now(self._state)
         found = present(self._state)
         if found != self._found:
             chosen = self._place_in(found)
@@ -100,7 +96,7 @@ class ExplainPage(Page):
             self._words.show(len(lines), lines.__getitem__, chosen)
         self._show_paragraph()
         title = f"{identity(self._state, self.shared.signs)}: what it means"
-        self.title_is(title, "it is gone from the list" if self._gone else "")
+        self.title_is(title, self.whether_gone)
 
     def _place_in(self, found: tuple[Present, ...]) -> int:
         if not self._found:
@@ -119,13 +115,16 @@ class ExplainPage(Page):
         return choice(self._found[number], self.shared.signs, first=first)
 
     @property
-    def _chosen(self) -> Present:
-        return self._found[self._words.cursor]
+    def _chosen(self) -> Present | None:
+        """The word that has the cursor; None if none could be shown."""
+        return self._found[self._words.cursor] if self._found else None
 
     @on(Choices.Moved)
     def _show_paragraph(self) -> None:
         """Show what the chosen word means, from its beginning."""
         chosen, room = self._chosen, max(self._paragraph.room - 2, LEAST_ROOM)
+        if chosen is None:
+            return
         roomy = self.app.size.height >= _TALL
         lines = [
             each
@@ -147,7 +146,7 @@ class ExplainPage(Page):
         """Break the paragraph anew for another width."""
         self.set_class(self.app.size.width >= _ROOMY, "-roomy")
         self.set_class(self.app.size.width < _BESIDE, "-narrow")
-        self.call_after_refresh(self._show_paragraph)
+        self.call_after_refresh(self.update_safely)
 
     def action_scroll(self, pages: int) -> None:
         """Scroll the paragraph."""
@@ -156,12 +155,15 @@ class ExplainPage(Page):
 
     def action_copy_text(self) -> None:
         """Copy all that is said about the word."""
-        word = self._chosen.explanation.word
-        self.copy(plain_text(self._chosen, self._state.vm), f"the paragraph on {word}")
+        chosen = self._chosen
+        if chosen is not None:
+            what = f"the paragraph on {chosen.explanation.word}"
+            self.copy(plain_text(chosen, self._state.vm), what)
 
     def action_copy_command(self, number: int) -> None:
         """Copy a command, by its number."""
-        found = commands(self._chosen, self._state.vm)
+        chosen = self._chosen
+        found = commands(chosen, self._state.vm) if chosen is not None else ()
         if number <= len(found):
             self.copy(found[number - 1].command, f"command {number}")
         else:

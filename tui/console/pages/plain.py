@@ -63,4 +63,4 @@ class PlainPage(Page):
 
     def on_resize(self) -> None:
         """Break the lines anew."""
-        self.call_after_refresh(self.update_page)
+        self.call_after_refresh(self.update_safely)

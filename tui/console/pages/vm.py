@@ -68,7 +68,6 @@ class VmPage(Page):
     def __init__(self, context: ActionContext, state: VmState, tab: int = NOW) -> None:
         super().__init__(context, drill=state.vm.source == DRILL_SOURCE)
         self._state = state
-        self._gone = False
         self._tabs = Tabs(TITLES, id="vm-tabs")
         self._tabs.open = tab
         self._text = LinesView(id="vm-text")
@@ -98,12 +97,8 @@ class VmPage(Page):
 
     def update_page(self) -> None:
         """Show the open tab as of now."""
-        try:
-            self._state = self.shared.fleet.get(self._state.id)
-        except KeyError:
-            self._gone = True
-        signs = self.shared.signs
-        self.title_is(identity(self._state, signs), "it is gone from the list" * self._gone)
+        self._state = self.state_now(self._state)
+        self.title_is(identity(self._state, self.shared.signs), self.whether_gone)
         if self.tab == LOG:
             self._log.update_log()
         elif self.tab == PAST:
@@ -187,16 +182,16 @@ class VmPage(Page):
             self._text.scroll_home(animate=False)
         wanted = {LOG: self._log, PAST: self._past.choices}.get(number, self._text)
         wanted.focus()
-        self.call_after_refresh(self.update_page)
+        self.call_after_refresh(self.update_safely)
 
     def action_again(self) -> None:
         """Ask the agent, or the journal, once more; else visit the VM now."""
         if self.tab == PAST:
             self._ask_journal()
-            self.update_page()
+            self.update_safely()
         elif self.tab == GUEST:
             self._ask()
-            self.update_page()
+            self.update_safely()
         else:
             self.call_later(self.app.run_action, "look")
 
@@ -212,10 +207,8 @@ class VmPage(Page):
 
     def action_copy_tab(self) -> None:
         """Copy what the open tab says."""
-        title = TITLES[self.tab].lower()
-        self.copy(
-            "\n".join(self._plain()) + "\n", f"the {title} of {safe(self._state.vm.name, 40)}"
-        )
+        what = f"the {TITLES[self.tab].lower()} of {safe(self._state.vm.name, 40)}"
+        self.safely(lambda: self.copy("\n".join(self._plain()) + "\n", what))
 
     def _plain(self) -> Iterator[str]:
         yield safe(str(self._state.id), 400)
@@ -231,4 +224,4 @@ class VmPage(Page):
 
     def on_resize(self) -> None:
         """Break the lines anew."""
-        self.call_after_refresh(self.update_page)
+        self.call_after_refresh(self.update_safely)

@@ -94,6 +94,9 @@ class LogView(LinesView):
             self.show_lines(())
             return
         new = self._fleet.log_since(self._vm_id, self._last)
+        if new and new[0].number <= self._last:  # the VM was forgotten, and is there again
+            self._start_again()
+            return
         if not new and not self._is_new:
             return
         self._is_new = False
