@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from agentclient.freeze.risks import why_not
-from agentclient.late import load
 from agentclient.model.errors import BadInput
 from agentclient.model.job import FreezePolicy
 from agentclient.model.sizes import parse_rate, rate_text, size_text
@@ -78,8 +77,10 @@ class CopyDialog(Form[CopyAnswer]):
         self._disks: tuple[MarkField, ...] = ()
         self._survey: Future[CopySurvey] | None = None
         self._found: CopySurvey | None = None
+        self._unseen: str | None = None  # why the disks can't be looked at
         self._folder: Future[FolderSurvey] | None = None
         self._seen: FolderSurvey | None = None
+        self._no_folder: str | None = None  # why it can't be looked at
         self._seen_of = ""
         self._problem: str | None = None
         self._wanted = False
@@ -123,18 +124,18 @@ class CopyDialog(Form[CopyAnswer]):
         news = False
         if self._survey is not None and self._survey.done():
             error = self._survey.exception()
-            self._found = self._survey.result() if error is None else _failed(error)
+            self._found = self._survey.result() if error is None else None
+            self._unseen = None if error is None else str(error)
             self._survey, news = None, True
             self._offer_disks()
         if self._folder is not None and self._folder.done():
             error = self._folder.exception()
             self._seen = self._folder.result() if error is None else None
-            if error is not None:
-                self._problem = safe(str(error), 200)
+            self._no_folder = None if error is None else safe(str(error), 200)
             self._folder, news = None, True
         text = self._to.text
         if self._folder is None and text != self._seen_of and self.kind.to_folder:
-            self._seen, self._seen_of = None, text
+            self._seen, self._no_folder, self._seen_of = None, None, text
             if text.startswith("/"):  # one at a time, however slow its storage is
                 self._folder = self._folder_of(Path(text))
         return news
@@ -197,11 +198,16 @@ class CopyDialog(Form[CopyAnswer]):
     def _room_text(self) -> tuple[str, Tone]:
         if not self._to.text.startswith("/"):
             return "a folder, from / on", Tone.WARN
+        if self._why_no_folder is not None:
+            return self._why_no_folder, Tone.BAD
         if self._seen is None:
             return "looking …", Tone.DIM
-        if self._seen.why_not is not None:
-            return self._seen.why_not, Tone.BAD
         return f"{size_text(self._seen.free or 0)} free", Tone.NORMAL
+
+    @property
+    def _why_no_folder(self) -> str | None:
+        """Why nothing can be copied into the folder; None if it can be, or isn't known."""
+        return self._no_folder if self._seen is None else self._seen.why_not
 
     def _rate_text(self) -> tuple[str, Tone]:
         try:
@@ -228,9 +234,11 @@ class CopyDialog(Form[CopyAnswer]):
 
     def _foreseen(self) -> Iterator[str]:
         """Yield what would probably be refused, and what can be done about it."""
-        if self._found is not None and self._found.why_not is not None:
-            step = f". {self._found.next}" if self._found.next else ""
-            yield f"it looks as if this will be refused: {self._found.why_not}{step}"
+        why, found = self._unseen, self._found
+        if found is not None and found.why_not is not None:
+            why = f"{found.why_not}. {found.next}" if found.next else found.why_not
+        if why is not None:
+            yield f"it looks as if this will be refused: {why}"
             return
         if self._survey is not None:
             yield "looking at its disks …"
@@ -290,7 +298,8 @@ class CopyDialog(Form[CopyAnswer]):
         self.dismiss(answer)
 
     def _is_looking(self) -> bool:
-        folder = self.kind.to_folder and (self._folder is not None or self._seen is None)
+        known = self._seen is not None or self._no_folder is not None
+        folder = self.kind.to_folder and (self._folder is not None or not known)
         return self._survey is not None or (folder and self._to.text.startswith("/"))
 
     def _chosen(self) -> CopyAnswer:
@@ -328,17 +337,18 @@ class CopyDialog(Form[CopyAnswer]):
         seen = self._seen
         if not self._to.text.startswith("/"):
             raise BadInput("name the folder from / on")
-        if seen is None or seen.why_not is not None:
-            raise BadInput(f"the folder {safe(self._to.text, 60)}: {seen and seen.why_not}")
-        if self._found is not None and self.kind.is_whole and seen.free is not None:
+        if self._why_no_folder is not None:
+            raise BadInput(f"the folder {safe(self._to.text, 60)}: {self._why_no_folder}")
+        free = seen.free if seen is not None else None
+        if self._found is not None and self.kind.is_whole and free is not None:
             needed = sum(
                 one.disk.size if one.disk.allocated is None else one.disk.allocated
                 for one in self._found.disks
                 if one.disk.name in disks
             )
-            if needed > seen.free:
+            if needed > free:
                 raise BadInput(
-                    f"{size_text(seen.free)} are free there, and {size_text(needed)} are needed"
+                    f"{size_text(free)} are free there, and {size_text(needed)} are needed"
                 )
         return Path(self._to.text)
 
@@ -348,9 +358,3 @@ class CopyDialog(Form[CopyAnswer]):
         if field is self._kind and self._survey_of is not None and self._survey is None:
             self._survey = self._survey_of(self.kind)
         self._take()
-
-
-def _failed(error: BaseException) -> CopySurvey:
-    """Return what is known of disks that could not be looked at."""
-    empty: CopySurvey = load("agentclient.jobs.survey", "CopySurvey")(why_not=str(error))
-    return empty
