@@ -37,6 +37,11 @@ def safe(value: str, limit: int = 200) -> str:
     return printable(composed.translate(_VARIATION_SELECTORS), limit)
 
 
+def shown_cells(value: str) -> int:
+    """Return how many cells a string from outside takes; most names have plain letters alone."""
+    return len(value) if value.isascii() and value.isprintable() else cell_len(safe(value))
+
+
 @lru_cache(maxsize=1024)  # what a screen shows; its clocks bring other texts each second
 def fit(text: str, width: int, *, right: bool = False) -> str:
     """Return `text` in exactly `width` cells; what is cut off is shown as an ellipsis."""
@@ -45,6 +50,17 @@ def fit(text: str, width: int, *, right: bool = False) -> str:
         return set_cell_size(set_cell_size(text, width - 1) + ELLIPSIS, width) if width else ""
     padding = " " * (width - length)
     return padding + text if right else text + padding
+
+
+def fit_end(text: str, width: int) -> str:
+    """Return the end of a text in at most `width` cells: what is typed at is seen."""
+    if cell_len(text) <= width:
+        return text
+    start, used = len(text), 1  # the ellipsis
+    while start and used + cell_len(text[start - 1]) <= width:
+        start -= 1
+        used += cell_len(text[start])
+    return f"{ELLIPSIS}{text[start:]}" if width else ""
 
 
 @lru_cache(maxsize=4096)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import ClassVar, TypeVar
 
-from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
 
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.field import ChoiceField, Field, MarkField, TextField
 from tui.console.dialogs.vm_text import LABEL
-from tui.shared.fit import safe
+from tui.shared.fit import fit_end, safe
 from tui.shared.glyphs import Signs
 from tui.shared.tone import Line, Piece, Tone
 
@@ -87,11 +86,8 @@ class Form(Dialog[Result]):
             return f"{less} {field.chosen.value} {more}" if several else field.chosen.value
         if isinstance(field, MarkField):
             return f"[{'x' if field.marked else ' '}] {field.name}"
-        text = safe(field.text, 400)
         room = max(self._room - LABEL - _LEAST * 2, _LEAST)
-        if cell_len(text) > room:  # its end is what is typed at
-            text = f"…{text[-room:]}"
-        return f"{text}{'_' if here else ''}"
+        return f"{fit_end(safe(field.text, 400), room)}{'_' if here else ''}"
 
     def is_chosen(self, line: Line) -> bool:
         """Return whether it has the cursor."""

@@ -12,7 +12,7 @@ from textual.binding import Binding, BindingType
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.vm_text import EMPTY
 from tui.console.model.commands import Command, matching, suggestion
-from tui.shared.fit import fit, safe, wrap
+from tui.shared.fit import fit, fit_end, safe, wrap
 from tui.shared.glyphs import Signs
 from tui.shared.tone import Line, Piece, Tone
 
@@ -60,7 +60,7 @@ class PaletteDialog(Dialog[Command]):
         room = self._rows
         top = self._top
         text = safe(self._typed, _LONGEST)
-        yield (Piece(": ", Tone.WARN), Piece(f"{text[-(self._room - 4) :]}_", Tone.HEAD))
+        yield (Piece(": ", Tone.WARN), Piece(f"{fit_end(text, self._room - 3)}_", Tone.HEAD))
         yield from [EMPTY] * self._apart
         shown = self._found[top : top + room]
         for place, command in enumerate(shown, top):

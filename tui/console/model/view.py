@@ -22,6 +22,7 @@ from tui.console.model.order import Key, Order, by_name
 from tui.console.model.tally import Tag, Tally
 from tui.console.model.troubles import Troubles
 from tui.shared.clocks import Clock, Moment
+from tui.shared.fit import shown_cells
 
 StateChange = tuple[VmState | None, VmState]
 
@@ -73,7 +74,7 @@ class FleetView:
         self.tally = Tally()
         self.marks = Marks()
         self.troubles = Troubles(self.index_of)
-        self.longest_name = 0  # of all that were here, in characters
+        self.longest_name = 0  # of all that were here, in cells
         self._longest = LongestFrozen()
         self._entries: dict[VmId, _Entry] = {}
         self._rows: list[_Entry] = []
@@ -232,7 +233,7 @@ class FleetView:
         if entry is None:
             entry = _Entry(state, (), by_name(state.id))
             self._entries[state.id] = entry
-            self.longest_name = max(self.longest_name, len(state.vm.name))
+            self.longest_name = max(self.longest_name, shown_cells(state.vm.name))
         entry.state = state
         self.tally.put(state)
         self._longest.put(state)

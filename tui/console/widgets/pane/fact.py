@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from rich.cells import cell_len
+
 from tui.shared.fit import fit, wrap
 from tui.shared.tone import Line, Piece, Tone, hanging
 
@@ -54,6 +56,8 @@ def urgent_first(facts: Iterable[Fact], width: int) -> list[Line]:
         fact._replace(text=fit(fact.text, room).rstrip()) if fact.more else fact for fact in ordered
     ]
     cut = [
-        fact._replace(label="in full") for fact in ordered if fact.more and len(fact.text) > room
+        fact._replace(label="in full")
+        for fact in ordered
+        if fact.more and cell_len(fact.text) > room
     ]
     return fact_lines([*chosen, *cut], width)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
+from rich.cells import cell_len
 from rich.segment import Segment
 from textual import events, on
 from textual.app import ComposeResult
@@ -110,9 +111,9 @@ class Rule(Toned):
         width, rule = self.size.width, self._signs.rule
         said = [piece for piece in self._right if piece.text]
         right = f" {''.join(piece.text for piece in said)} " if said else ""
-        room = max(width - len(right) - 4, 0)
+        room = max(width - cell_len(right) - 4, 0)
         left = "".join(piece.text for piece in self._left)
-        left = fit(left, room) if len(left) > room else left
+        left = fit(left, room) if cell_len(left) > room else left
         base, dim = self.base_style, self.tone_style(Tone.DIM)
         segments = [
             Segment(f"{rule} ", base + dim),
@@ -120,7 +121,7 @@ class Rule(Toned):
             Segment(" ", base),
         ]
         used = sum(segment.cell_length for segment in segments)
-        segments.append(Segment(rule * max(width - used - len(right) - 1, 0), base + dim))
+        segments.append(Segment(rule * max(width - used - cell_len(right) - 1, 0), base + dim))
         space = Segment(" " if said else "", base)
         words = [Segment(piece.text, base + self.tone_style(piece.tone)) for piece in said]
         segments += [space, *words, space, Segment(rule, base + dim)]
