@@ -8,6 +8,7 @@ from textual import events
 from tests.console.console_session import LARGE, SMALL, console_session
 from tests.console.fakes import StillClock
 from tests.console.fleets import fleet_of
+from tui.console.dialogs.save import SaveDialog
 
 
 async def test_keys_behind_enter_are_no_words_however_fast_they_come() -> None:
@@ -36,3 +37,16 @@ async def test_an_enlarged_pane_leaves_room_for_the_filter(size: tuple[int, int]
         assert "q Quit" in session.lines[-1]
         await session.press("escape")
         assert session.app.screen.max_scroll_y == 0
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n"], ids=["LF", "CR", "CR LF"])
+async def test_a_line_that_is_pasted_ends_where_its_line_does(end: str) -> None:
+    """Many terminals send CR where the clipboard has LF; and a name has no control characters."""
+    still = StillClock()
+    async with console_session(fleet_of(["web-1"], still), still, size=LARGE) as session:
+        await session.press("w", "5", "ctrl+u")
+        session.app.screen.post_message(events.Paste(f"/tmp/one\x1b[31m\tline{end}another"))
+        await session.until(lambda: "/tmp/one" in session.text)
+        dialog = session.app.screen
+        assert isinstance(dialog, SaveDialog)
+        assert dialog.typed == "/tmp/one[31mline"

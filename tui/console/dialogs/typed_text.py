@@ -42,9 +42,10 @@ class TypedTextDialog(Dialog[str]):
         return True
 
     def on_paste(self, event: events.Paste) -> None:
-        """Take what is pasted, up to the end of its first line."""
+        """Take the first line that is pasted; many terminals end it by CR, as Enter does."""
         event.stop()
-        self.change(self.typed + event.text.partition("\n")[0])
+        first = next(iter(event.text.splitlines()), "")
+        self.change(self.typed + "".join(one for one in first if one.isprintable()))
 
     def change(self, text: str) -> None:
         """Have another text stand there."""
