@@ -127,15 +127,23 @@ class Display:
         news = self._view.apply(self._reader.changes(), settle=self._may_move)
         self.share_height()
         self.paint()
-        at = self._clock.wall()
         for before, after in news:
-            for notice in notice_of_change(
-                before, after, at, ours=after.id in ended, sending=self._sending
-            ):
-                self.show_notice(notice)
+            self._tell_change(before, after, ours=after.id in ended)
         if self._teller is not None:
             self._teller.changed((after for _, after in news), self._fleet.clock_set)
             self._teller.ring()
+
+    def _tell_change(self, before: VmState | None, after: VmState, *, ours: bool) -> None:
+        """Tell what has happened to a VM; what can't be told is told as such (P8)."""
+        at = self._clock.wall()
+        try:
+            notices = tuple(notice_of_change(before, after, at, ours=ours, sending=self._sending))
+        except Exception as problem:  # noqa: BLE001 - P8: it is this VM's trouble alone
+            name, why = safe(after.vm.name, 60), safe(repr(problem))
+            text = f"{name}: what has happened can't be told: {why}"
+            notices = (Notice(Level.ERROR, text, at, after.id),)
+        for notice in notices:
+            self.show_notice(notice)
 
     def second(self) -> None:
         """Let the clocks run."""

@@ -17,6 +17,7 @@ from tui.console.dialogs.button_row import ButtonRow
 from tui.console.textual_internals import forget_drawn_widgets
 from tui.console.widgets.left_once import LeftOnce
 from tui.console.widgets.lines import LinesView
+from tui.shared.fit import safe
 from tui.shared.tone import Line, Piece, Tone, hanging
 
 Result = TypeVar("Result")
@@ -159,10 +160,17 @@ class Dialog(LeftOnce[Result]):
         """Show the text as it is now."""
         title = list(self._title_lines())
         self._above = len(title)
-        lines = title + [each for line in self.lines() for each in hanging(line, self._room)]
+        lines = title + [each for line in self._safe_lines() for each in hanging(line, self._room)]
         self._text.styles.height = min(len(lines), self._most_lines)
         self._text.show_lines(lines)
         self._keep_in_sight(lines)
+
+    def _safe_lines(self) -> Sequence[Line]:
+        """Return what there is to know; what can't be shown ends nothing (P8)."""
+        try:
+            return tuple(self.lines())
+        except Exception as problem:  # noqa: BLE001 - P8
+            return ((Piece(f"can't be shown: {safe(repr(problem))}", Tone.BAD),),)
 
     def _title_lines(self) -> Iterable[Line]:
         """Return the title, where no frame has it."""
