@@ -284,3 +284,19 @@ async def test_a_crowded_header_keeps_every_count_that_is_not_zero(still: StillC
         await session.press("space")
         for words in ("READ-ONLY", "frozen", "freezing", "foreign", "silent", "lost", "marked"):
             assert words in session.lines[0]
+
+
+async def test_each_source_that_can_not_look_is_told_and_none_twice(still: StillClock) -> None:
+    async with console_session(fleet_of(["a"], still), still) as session:
+        session.watcher.problems = ("qemu: it hangs",)
+        await session.settle(20)
+        assert "qemu: it hangs" in session.notice
+        session.watcher.problems = ("qemu: it hangs", "libvirt: no daemon")
+        await session.settle(20)
+        assert "libvirt: no daemon" in session.notice
+        session.watcher.problems = ("qemu: it hangs",)
+        await session.settle(20)
+        assert "libvirt: no daemon" in session.notice, "nothing is new"
+        session.watcher.problems = ("a: one", "qemu: it hangs", "z: another")
+        await session.settle(20)
+        assert "a: one (and 1 source more)" in session.notice

@@ -183,14 +183,16 @@ class Display:
         return self._clock.monotonic() - self._touched_at >= STAY_S
 
     def _tell_problems(self) -> None:
-        """Tell when a source can't look (any more)."""
+        """Tell when a source can't look (any more); each once for as long as that lasts."""
         found = self._watcher.problems if self._watcher is not None else ()
-        problems = tuple(safe(each, 400) for each in found)
-        if problems == self._problems:
+        before, self._problems = self._problems, tuple(safe(each, 400) for each in found)
+        if self._problems == before:
             return
-        self._problems = problems
-        if problems:
-            self.show_notice(Notice(Level.WARNING, problems[0], self._clock.wall()))
+        new = [each for each in self._problems if each not in before]
+        if new:
+            more = len(new) - 1
+            also = f" (and {more} source{'s' if more > 1 else ''} more)" if more else ""
+            self.show_notice(Notice(Level.WARNING, f"{new[0]}{also}", self._clock.wall()))
         self.paint()
 
     # -- painting ----------------------------------------------------------------------------
