@@ -180,3 +180,18 @@ async def test_what_may_be_frozen_and_what_goes_on_is_told_as_over(still: StillC
         assert "1 lost (mail2" in session.flat
         assert "MAY STILL BE" not in session.flat
         assert "1 over by now (web1" in session.flat
+
+
+@pytest.mark.parametrize("how", ["escape", "click"])
+async def test_the_room_that_it_took_is_shared_anew_by_key_and_by_mouse(
+    still: StillClock, how: str
+) -> None:
+    async with with_book(still, FakeBook(BAD)) as session:
+        await session.until(lambda: "since you left at 02:00" in session.text)
+        with_it = session.app.parts.pane.size.height
+        if how == "click":
+            await session.pilot.click("#handover")
+        else:
+            await session.press("escape")
+        await session.until(lambda: "since you left" not in session.text)
+        await session.until(lambda: session.app.parts.pane.size.height > with_it)

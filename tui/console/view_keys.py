@@ -164,6 +164,10 @@ class ViewKeysApp(GuestKeysApp):
         self.parts.table.focus()
         self.parts.paint()
 
+    def on_handover_lines_closed(self) -> None:
+        """Take the handover away at a click as well."""
+        self.parts.hide_handover()
+
     def action_enlarge(self) -> None:
         """Enlarge the pane, or make it small again."""
         self.parts.enlarged = not self.parts.enlarged

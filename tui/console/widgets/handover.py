@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.cells import cell_len
 from rich.segment import Segment
+from textual.message import Message
 from textual.strip import Strip
 
 from agentclient.model.states import Level
@@ -29,6 +30,9 @@ class HandoverLines(Toned):
     HandoverLines.-there { display: block; }
     """
 
+    class Closed(Message):
+        """The operator clicked on it, to have it taken away."""
+
     def __init__(self, signs: Signs) -> None:
         super().__init__(id="handover")
         self._signs = signs
@@ -39,7 +43,7 @@ class HandoverLines(Toned):
     @property
     def count(self) -> int:
         """How many lines it takes."""
-        return len(self._lines(self.app.size.width)) if self.has_class("-there") else 0
+        return len(self._lines(self.app.size.width)) if self.is_there else 0
 
     def show(self, text: str, level: Level, now: float) -> None:
         """Show a handover.
@@ -65,13 +69,13 @@ class HandoverLines(Toned):
 
     def hide(self) -> bool:
         """Take it away; return whether it was there."""
-        there = self.has_class("-there")
+        there = self.is_there
         self.remove_class("-there")
         return there
 
     def is_old(self, now: float) -> bool:
         """Return whether it has been there for long enough."""
-        return self.has_class("-there") and now >= self._gone_at
+        return self.is_there and now >= self._gone_at
 
     def on_resize(self) -> None:
         """Take as many lines as the text needs."""
@@ -100,5 +104,5 @@ class HandoverLines(Toned):
         return Strip([Segment(text, tone), hint]).adjust_cell_length(width, base)
 
     def on_click(self) -> None:
-        """Take it away."""
-        self.hide()
+        """Ask for it to be taken away: its lines are to be shared anew."""
+        self.post_message(self.Closed())
