@@ -9,21 +9,22 @@ import base64
 from collections.abc import Mapping
 from typing import Final
 
-from tui.shared.terminal_features import few_letters
+from tui.shared.terminal_features import few_letters, is_in_browser
 
 # Terminals take some 74,994 bytes (xterm) or more, in base64.
 LONGEST: Final = 50_000
 
 
 def clipboard_sequence(text: str, variables: Mapping[str, str]) -> str:
-    """Return what puts `text` into the clipboard; empty for a terminal that would print it.
+    """Return what puts `text` into the clipboard; empty where nothing would take it.
 
     Args:
         text: what is copied; what is too long is not copied at all.
         variables: the environment, which tells what terminal it is.
     """
     data = text.encode("utf-8", "replace")
-    if few_letters(variables.get("TERM", "")) or "STY" in variables or len(data) > LONGEST:
+    prints_it = few_letters(variables.get("TERM", "")) or "STY" in variables
+    if prints_it or is_in_browser(variables) or len(data) > LONGEST:
         return ""
     sequence = f"\x1b]52;c;{base64.b64encode(data).decode('ascii')}\x07"
     if "TMUX" in variables:  # tmux takes it itself with `set-clipboard on`, or passes it on

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -86,7 +87,11 @@ def language() -> str:
     return given
 
 
-def is_in_browser() -> bool:
-    """Return whether a server has started this process for a page, which it draws to."""
+def is_in_browser(variables: Mapping[str, str] = os.environ) -> bool:
+    """Return whether a server has started this process for a page, which it draws to.
+
+    Args:
+        variables: the environment.
+    """
     variable, driver = _BROWSER
-    return os.environ.get(variable) == driver
+    return variables.get(variable) == driver
