@@ -32,6 +32,7 @@ from tui.console import keymap
 from tui.console.replay.app import ReplayApp
 from tui.console.replay.keys import HARMLESS, PLAY
 from tui.console.replay.operations import NOTHING_DONE, NoOperations
+from tui.console.replay.run import run_replay
 from tui.shared.glyphs import Signs
 
 GROUP = (window(1), lost(2, after_s=0.5), of_others(3, after_s=60.0))
@@ -342,3 +343,21 @@ def test_the_command_opens_it_on_a_terminal_and_leaves_the_journal_alone(
         console.kill()
         os.close(master)
     assert journal.path.read_bytes() == before
+
+
+def test_a_replay_that_has_to_end_says_why(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def ends(app: ReplayApp) -> None:
+        app.ended_by = "the console has to end: no thread is left (ulimit -u)"
+        raise RuntimeError("cannot join thread before it is started")
+
+    said: list[str] = []
+    for module in ("tui.console.run", "tui.console.replay.run"):
+        monkeypatch.setattr(f"{module}.tell_stderr", said.append, raising=False)
+    monkeypatch.setattr(ReplayApp, "run", ends)
+    incident = incident_of(GROUP)
+    assert incident is not None
+    assert run_replay(Replay(incident)) == 0
+    assert said[0] == "frostwatch: the console has to end: no thread is left (ulimit -u)"
+    assert "the replay was left at" in said[1]

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import importlib.util
 import os
+import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from tests.console.console_session import LARGE, console_session, make_app, qemu
 from tests.console.fakes import FakeOperations, StillClock
-from tests.console.fleets import fleet_of, lost, put
+from tests.console.fleets import fleet_of, held, lost, put, state_of
 from tui.console import page_keys
-from tui.console.app import FrostwatchApp
-from tui.console.run import _draw
-from tui.console.shortage import shortage
+from tui.console.app import DRAWN_LATER, FrostwatchApp
+from tui.console.shortage import draw, shortage
 
 SOON_S = 20.0
 NO_DESCRIPTOR = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
@@ -124,7 +126,35 @@ def test_a_screen_that_could_not_begin_is_no_traceback(
     app = make_app(fleet_of(["web"], still), still, FakeOperations())
     monkeypatch.setattr(app, "run", fails(RuntimeError("cannot join thread before it is started")))
     app.ended_by = "the console has to end: no thread is left (ulimit -u)"
-    _draw(app)
+    draw(app)
     app.ended_by = None
     with pytest.raises(RuntimeError, match="cannot join"):
-        _draw(app)
+        draw(app)
+
+
+def loaded_by(module: str) -> set[str]:
+    """Return the modules that a file imports by name when it needs them."""
+    found = importlib.util.find_spec(module)
+    assert found is not None
+    assert found.origin is not None
+    return set(re.findall(r'load\(\s*"([a-z_.]+)"', Path(found.origin).read_text()))
+
+
+@pytest.mark.parametrize("module", ["display", "model.notices", "widgets.pane.widget"])
+def test_what_is_drawn_by_a_timer_is_imported_before_something_is_missing(module: str) -> None:
+    """Where its import failed, all that the timer had to draw behind it was missing as well."""
+    assert loaded_by(f"tui.console.{module}") <= set(DRAWN_LATER)
+
+
+async def test_a_click_that_lacks_something_ends_no_more_than_its_key_does(
+    still: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet, operations = fleet_of(["web"], still), FakeOperations()
+    operations.add(state_of(fleet, "web").vm)
+    put(fleet, qemu("web"), progress=held(still))
+    async with console_session(fleet, still, operations=operations, size=LARGE) as session:
+        with monkeypatch.context() as lacking:
+            lacking.setattr(FrostwatchApp, "prompts", property(fails(NO_DESCRIPTOR)))
+            await session.pilot.click("#banner")
+            await session.until(lambda: "that can't be done now: no descriptor" in session.notice)
+        assert session.app.is_running

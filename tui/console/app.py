@@ -60,10 +60,15 @@ DRAIN_S = 0.25  # changes reach the screen at most this much later, and at most 
 EAGER_S = 0.02  # until the first VMs are known, for a second at the most
 SECOND_S = 1.0
 TIDY_S = 60.0
-# What is drawn with the first window, the first copy or the first outcome: nothing is to be missing
-# then, not even a descriptor to read it with.
+# What is drawn with the first window, the first copy, many at once, the handover or the first
+# outcome: nothing is to be missing then, not even a descriptor to read it with.
 DRAWN_LATER = (
     "tui.console.widgets.banner",
+    "tui.console.widgets.batch_line",
+    "tui.console.widgets.handover",
+    "tui.console.model.batch",
+    "tui.console.model.handover_now",
+    "tui.shared.handover_text",
     "tui.console.widgets.pane.timeline",
     "tui.console.widgets.pane.job_facts",
     "tui.console.widgets.table.job_cells",

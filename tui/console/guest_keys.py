@@ -84,9 +84,9 @@ class GuestKeysApp(TerminalApp):
         """Copy the command that comes next: of the window that is open, else of this VM."""
         self.prompts.next_command.copy()
 
-    def on_banner_wanted(self) -> None:
-        """Copy it at a click on the banner as well."""
-        self.action_copy_next()
+    async def on_banner_wanted(self) -> None:
+        """Do at a click on the banner what the key does."""
+        await self.run_action("copy_next")
 
     def action_past(self) -> None:
         """Show the history of the VM under the cursor."""

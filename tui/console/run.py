@@ -7,12 +7,10 @@ signals, garbage, heaps, and the exit.
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from agentclient.fleet.store import Fleet
-from agentclient.model.errors import NO_THREAD
 from agentclient.model.request import Schedule
 from tui.console import memory
 from tui.console.app import FrostwatchApp
@@ -22,7 +20,8 @@ from tui.console.kept import Keeper
 from tui.console.leave import LEFT_SOMETHING, SignalHandler, leave_windows, thaw_and_leave
 from tui.console.model.exit_kind import ExitKind
 from tui.console.ports import HandoverPort, JobsPort, OperationsPort, RunningWatcherPort
-from tui.console.terminal import has_ended
+from tui.console.shortage import draw
+from tui.console.terminal import open_terminals
 from tui.shared.colours import Colours
 from tui.shared.notify import Notify
 from tui.shared.terminal_features import is_in_browser
@@ -100,11 +99,6 @@ def run(
         journal_options=journal_options,
     )
 
-    def leave_screen() -> None:
-        if any(map(has_ended, terminals)):
-            app.terminal_has_gone()
-        app.post_message(FrostwatchApp.MustLeave())  # safe from any thread
-
     def leave() -> int:
         keep = app.return_value is ExitKind.KEPT
         detach = keep or app.return_value is ExitKind.DETACHED
@@ -113,17 +107,16 @@ def run(
             leave_windows(fleet, operations, tell_stderr)
         return thaw_and_leave(fleet, operations, handler, tell_stderr, copies=copies, detach=detach)
 
-    terminals = [number for number in (0, 1, 2) if os.isatty(number)]
-    if is_in_browser():
-        terminals = [0]  # a pipe, whose other end the server has
-    handler = SignalHandler(operations, leave_screen, leave, terminals)
+    # In a browser it is a pipe, whose other end the server has.
+    terminals = [0] if is_in_browser() else open_terminals()
+    handler = SignalHandler(operations, lambda: app.ask_to_leave(terminals), leave, terminals)
     code = LEFT_SOMETHING
     with handler:
         handler.start()
         if watcher is not None:
             watcher.list_first(FIRST_LIST_S)  # the console starts it once they are on the screen
         try:
-            _draw(app)
+            draw(app)
         finally:
             gc.enable()  # the first screen may never have been shown
             handler.screen_left.set()
@@ -137,12 +130,3 @@ def run(
             if app.teller is not None:
                 app.teller.close()
     return max(code, app.return_code or 0)
-
-
-def _draw(app: FrostwatchApp) -> None:
-    """Show the console until it is left."""
-    try:
-        app.run()
-    except NO_THREAD:
-        if app.ended_by is None:  # else it is told: Textual could not even end
-            raise

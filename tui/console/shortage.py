@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from textual.app import App
 
+from agentclient.model.errors import NO_THREAD
 from tui.console.model.exit_kind import ExitKind
 from tui.console.textual_internals import ask_about_errors
 from tui.shared.fit import safe
@@ -23,7 +24,7 @@ _WHY: Final = {
     errno.ENOMEM: "no memory is left",
     errno.EAGAIN: "no process can be started (ulimit -u)",
 }
-_NO_THREAD: Final = "no thread is left (ulimit -u)"
+_NO_THREAD_LEFT: Final = "no thread is left (ulimit -u)"
 
 
 def shortage(error: BaseException) -> str | None:
@@ -33,7 +34,7 @@ def shortage(error: BaseException) -> str | None:
     if isinstance(error, OSError):
         return _WHY.get(error.errno or 0)
     is_thread = isinstance(error, RuntimeError) and "start new thread" in str(error)
-    return _NO_THREAD if is_thread else None
+    return _NO_THREAD_LEFT if is_thread else None
 
 
 class EnduringApp(App[ExitKind]):
@@ -101,3 +102,12 @@ class EnduringApp(App[ExitKind]):
         self.ended_by = f"the console has to end: {why}"
         self.exit(ExitKind.CLEAN, return_code=1)
         return True
+
+
+def draw(app: EnduringApp) -> None:
+    """Show an app until it is left."""
+    try:
+        app.run()
+    except NO_THREAD:
+        if app.ended_by is None:  # else Textual could not even end, which is told
+            raise

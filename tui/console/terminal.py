@@ -49,6 +49,11 @@ def has_ended(number: int) -> bool:
     return bool(poll.poll(0))
 
 
+def open_terminals() -> list[int]:
+    """Return the numbers of those of the standard streams that are terminals."""
+    return [number for number in (0, 1, 2) if os.isatty(number)]
+
+
 class Ended(Message):
     """The terminal is there no more."""
 
@@ -211,10 +216,15 @@ class TerminalApp(EnduringApp):
 
     # -- the end -------------------------------------------------------------------------------
 
-    def terminal_has_gone(self) -> None:
-        """Read from the terminal no more; safe from any thread."""
-        if self.terminal is not None:
+    def ask_to_leave(self, terminals: Iterable[int]) -> None:
+        """Ask the app to end, also where its terminal has gone; safe from any thread.
+
+        Args:
+            terminals: their numbers.
+        """
+        if self.terminal is not None and any(map(has_ended, terminals)):
             self.terminal.give_up_input()
+        self.post_message(self.MustLeave())
 
     def on_terminal_app_must_leave(self) -> None:
         """Leave the screen; what is in flight is thawed after it."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 from collections.abc import Mapping
 
 from agentclient.replay.player import Replay
@@ -12,7 +11,8 @@ from tui.console.bare_terminal import tell_stderr
 from tui.console.leave import LEFT_SOMETHING, SignalHandler
 from tui.console.replay.app import ReplayApp
 from tui.console.replay.operations import NoOperations
-from tui.console.terminal import has_ended
+from tui.console.shortage import draw
+from tui.console.terminal import open_terminals
 from tui.shared.colours import Colours
 
 
@@ -34,22 +34,24 @@ def run_replay(
     """
     app = ReplayApp(replay, memory=memory, keys=keys, theme=theme)
 
-    def leave_screen() -> None:
-        if any(map(has_ended, terminals)):
-            app.terminal_has_gone()
-        app.post_message(ReplayApp.MustLeave())  # safe from any thread
-
-    terminals = [number for number in (0, 1, 2) if os.isatty(number)]
+    terminals = open_terminals()
     # Nothing is to be thawed: whoever does not leave in time is ended.
-    handler = SignalHandler(NoOperations(replay), leave_screen, lambda: LEFT_SOMETHING, terminals)
+    handler = SignalHandler(
+        NoOperations(replay),
+        lambda: app.ask_to_leave(terminals),
+        lambda: LEFT_SOMETHING,
+        terminals,
+    )
     with handler:
         handler.start()
         try:
-            app.run()
+            draw(app)
         finally:
             gc.enable()  # the first screen may never have been shown
             handler.screen_left.set()
             replay.stop()
+            if app.ended_by is not None:
+                tell_stderr(f"frostwatch: {app.ended_by}")
         shown = replay.wall().strftime("%Y-%m-%d %H:%M:%S")
         tell_stderr(f"frostwatch: the replay was left at {shown}; nothing in it was real")
     return app.return_code or 0
