@@ -56,6 +56,7 @@ class FakeOperation:
     on_event: Callable[[Event], None]
     stubborn: bool = False
     calls: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     place: Place = NO_PLACE
 
     def __post_init__(self) -> None:
@@ -85,6 +86,12 @@ class FakeOperation:
 
     def give_up(self) -> None:
         self.calls.append("give_up")
+
+    def fail_together(self, why: str) -> None:
+        self.notes.append(why)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
 
     def wait(self, timeout_s: float | None = None) -> Any:
         return self.result if self.done else None
@@ -182,6 +189,9 @@ class FakeOperations:
             operation.end()
         self.ready.set()
         return operation
+
+    def active(self) -> tuple[FakeOperation, ...]:
+        return tuple(one for one in self.started if not one.done)
 
     def cancel_all(self) -> None:
         for operation in self.started:

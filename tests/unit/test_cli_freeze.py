@@ -10,6 +10,7 @@ import pytest
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.outcome import Outcome
 from agentclient.model.states import Cause, OutcomeKind, Refusal
+from agentclient.model.vm import Vm
 from tests.unit.cli_fakes import VERIFIED, World, world
 from tests.unit.no_thread import each_lack
 from tui.main import run
@@ -128,6 +129,36 @@ def test_what_a_guest_says_cannot_move_the_cursor(
     assert "\x1b" not in out
     assert "[red]" in out
     assert VERIFIED.settled
+
+
+@pytest.mark.parametrize("problem", [FrostwatchError("gone"), OSError("odd")])
+@pytest.mark.parametrize("command", [["freeze"], ["freeze", "--together"], ["thaw"], ["attach"]])
+def test_what_was_begun_is_thawed_and_told_before_why_not_all_could_be(
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: list[str],
+    problem: Exception,
+) -> None:
+    """It was left to its holder after 2 s, and nobody was told that the first VM is frozen."""
+    for name in ("web1", "web2", "web3"):
+        world.add(name)
+    world.operations.pending = True
+    start = world.operations._start
+
+    def fails_at_the_second(one: Vm, *arguments: Any) -> Any:
+        if one.name == "web2":
+            raise problem
+        return start(one, *arguments)
+
+    monkeypatch.setattr(world.operations, "_start", fails_at_the_second)
+    assert run([*command, "web1", "web2", "web3"]) == 1
+    seen = capsys.readouterr()
+    assert [one.vm.name for one in world.operations.started] == ["web1"]
+    assert "cancel" in world.operations.started[0].calls
+    assert "the end" in seen.out, "the first one's outcome is told"
+    assert f"not all could be begun ({problem}): waiting until 1 VM is thawed" in seen.err
+    assert seen.err.rstrip().endswith(f"frostwatch: {problem}")
 
 
 @each_lack

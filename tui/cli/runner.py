@@ -52,24 +52,42 @@ class OperationRunner:
         Args:
             start: starts the operations; it gets the report for their events.
             judge: says whether all is well in the end, and tells what isn't told yet.
+
+        Raises:
+            Exception: what `start` raises, once all that it had begun has ended.
         """
         with self._signals:
-            self._operations = start(self._report)
+            problem = self._begin(start)
             self._follow()
             self._display.end()
-            well = judge(self._operations, self._report) and not self._cancelled
+            well = problem is None and judge(self._operations, self._report)
+            well = well and not self._cancelled
             written = self._output.finish(self._patience())
         code = 0 if well and not self._output.broken else 1
         if self._left_at is not None or not written:
             # An operation or a reader is stuck: its thread would keep the interpreter from ending.
             os._exit(code)
+        if problem is not None:
+            raise problem
         return code
+
+    def _begin(self, start: Start) -> Exception | None:
+        """Start the operations; where not all can be, have thawed what was frozen before that."""
+        try:
+            self._operations = start(self._report)
+        except Exception as problem:  # noqa: BLE001 - it is raised again
+            self._operations = list(self._engine.active())
+            if self._operations:
+                self._cancel(f"not all could be begun ({printable(problem, 300)})")
+            return problem
+        return None
 
     def _follow(self) -> None:
         while not self._ended():
             time.sleep(TICK_S)
             if (self._signals.requests or self._output.broken) and not self._cancelled:
-                self._cancel()
+                # A reader that has gone counts as a signal: whoever started us may have gone, too.
+                self._cancel(self._signals.last or "nobody reads our output any more")
             if self._signals.requests >= 2 and self._left_at is None:
                 self._give_up()
             self._display.show(self._engine.fleet.states(), self._operations)
@@ -79,13 +97,11 @@ class OperationRunner:
             return True
         return self._left_at is not None and time.monotonic() > self._left_at + LEAVING_S
 
-    def _cancel(self) -> None:
+    def _cancel(self, why: str) -> None:
         self._cancelled = True
         pending = [one for one in self._operations if not one.done]
         self._engine.cancel_all()
         if pending:
-            # A reader that has gone counts as a signal: whoever started us may have gone, too.
-            why = self._signals.last or "nobody reads our output any more"
             self._report.say(f"{why}: {_until(pending)}")
         for operation in pending:
             self._report.say(self._waiting_for(operation.vm), operation.vm)
