@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from agentclient.model.events import Event, EventKind, JobEnded
 from agentclient.model.job import JobOutcome
+from agentclient.model.text import printable
 from agentclient.model.vm import Vm
 from tui.cli.job_brief import indented, is_brief, job_details, may_be_frozen, outcome_lines
 from tui.cli.job_progress import display_for
@@ -73,9 +74,12 @@ class JobRunner:
         Args:
             start: begins the copies; it gets the function that takes their events.
             meanwhile: is called again and again, from this thread, while they run.
+
+        Raises:
+            Exception: what `start` raises, once all that it had begun has ended.
         """
         with self._signals:
-            self._jobs = start(self._event)
+            problem = self._begin(start)
             while not self._ended():
                 time.sleep(TICK_S)
                 self._obey()
@@ -89,7 +93,20 @@ class JobRunner:
         code = 0 if well and not self._output.broken else 1
         if self._left_at is not None or not written:
             os._exit(code)  # a job or a reader is stuck, and would keep the interpreter from ending
+        if problem is not None:
+            raise problem
         return code
+
+    def _begin(self, start: Start) -> Exception | None:
+        """Begin the copies; where not all can be, stop those that were begun before that."""
+        try:
+            self._jobs = start(self._event)
+        except Exception as problem:  # noqa: BLE001 - it is raised again
+            self._jobs = self._engine.jobs.active()
+            if self._jobs:
+                self._stop(f"not all could be begun ({printable(problem, 300)})")
+            return problem
+        return None
 
     def say(self, text: str) -> None:
         """Tell a person something on stderr."""
@@ -116,16 +133,18 @@ class JobRunner:
 
     def _obey(self) -> None:
         if (self._signals.requests or self._output.broken) and not self._stopped:
-            self._stopped = True
-            why = self._signals.last or "nobody reads our output any more"
-            self._report.say(f"{why}: {self.stopping}; a second signal leaves at once")
-            self._engine.cancel_all()
+            self._stop(self._signals.last or "nobody reads our output any more")
         if self._signals.requests >= 2 and self._left_at is None:
             self._left_at = time.monotonic()
             self._leave()
             for job in self._jobs:
                 if not job.done:
                     self._report.say(self._left_behind(job), job.vm)
+
+    def _stop(self, why: str) -> None:
+        self._stopped = True
+        self._report.say(f"{why}: {self.stopping}; a second signal leaves at once")
+        self._engine.cancel_all()
 
     def _leave(self) -> None:
         """Do what a second signal asks for, before the process ends."""
