@@ -314,9 +314,9 @@ class Display:
     @property
     def _room(self) -> int:
         """Lines for table and pane."""
-        lines = 3 + self._above + self._pinned.is_there + self.filter_line.is_open
-        made = (self._banner, self._handover, self._batch)
-        lines += sum(one.count for one in made if one is not None)
+        lines = 3 + self._above + self.filter_line.is_open
+        passing = (self._pinned, self._banner, self._handover, self._batch)
+        lines += sum(one.count for one in passing if one is not None)
         return max(self._pane.app.size.height - lines, 8)
 
     @property

@@ -17,7 +17,7 @@ from agentclient.model.snapshot import VmState
 from agentclient.model.states import OutcomeKind, Phase
 from tui.console.model.notices import Notice
 from tui.console.model.open_window import NearlyOver, OpenWindow, open_windows
-from tui.console.widgets.toned import Toned
+from tui.console.widgets.passing import Passing
 from tui.shared.clocks import Clock
 from tui.shared.fit import fit, safe
 from tui.shared.glyphs import OUTCOME, PHASE, Look, Signs
@@ -33,7 +33,7 @@ AT_RISK = "AT RISK, its agent's port closed"
 WRITTEN = "WRITTEN TO WHILE FROZEN"
 
 
-class Banner(Toned):
+class Banner(Passing):
     """Says who is frozen for how much longer, and that the copy is to be made now.
 
     It is hidden while no window is open. In its last seconds it changes its colour and its words.
@@ -45,8 +45,7 @@ class Banner(Toned):
     """
 
     DEFAULT_CSS = """
-    Banner { display: none; height: 2; }
-    Banner.-there { display: block; }
+    Banner { height: 2; }
     """
 
     class Wanted(Message):
@@ -66,10 +65,9 @@ class Banner(Toned):
         """The window that is shown: of several the one that ends first; None if none is open."""
         return self._windows[0] if self._windows else None
 
-    @property
-    def count(self) -> int:
-        """How many lines it takes."""
-        return 2 if self.has_class("-there") else 0
+    def lines_when_there(self) -> int:
+        """Return 2."""
+        return 2
 
     @property
     def windows(self) -> tuple[OpenWindow, ...]:
@@ -87,10 +85,7 @@ class Banner(Toned):
         if shown != self._shown:
             self._shown = shown
             self.refresh()
-        if bool(self._windows) == self.has_class("-there"):
-            return False
-        self.set_class(bool(self._windows), "-there")
-        return True
+        return self.be_there(bool(self._windows))
 
     def render_line(self, y: int) -> Strip:
         """Return a line of it."""

@@ -9,7 +9,7 @@ from rich.segment import Segment
 from textual.strip import Strip
 
 from tui.console.model.batch import BatchProgress
-from tui.console.widgets.toned import Toned
+from tui.console.widgets.passing import Passing
 from tui.shared.bulk_words import about, recap
 from tui.shared.fit import fit
 from tui.shared.glyphs import Signs
@@ -19,7 +19,7 @@ from tui.shared.tone import Tone
 _LEAST_BAR, _MOST_BAR = 10, 30  # cells
 
 
-class BatchLine(Toned):
+class BatchLine(Passing):
     """Shows a bar, how many have ended and how, and when the last one's turn is likely to come.
 
     It is hidden while nothing of that kind goes on.
@@ -29,8 +29,7 @@ class BatchLine(Toned):
     """
 
     DEFAULT_CSS = """
-    BatchLine { display: none; height: 1; background: $panel; }
-    BatchLine.-there { display: block; }
+    BatchLine { background: $panel; }
     """
 
     def __init__(self, signs: Signs) -> None:
@@ -38,10 +37,9 @@ class BatchLine(Toned):
         self._signs = signs
         self._shown: tuple[BatchProgress, ...] = ()
 
-    @property
-    def count(self) -> int:
-        """How many lines it takes."""
-        return 1 if self.has_class("-there") else 0
+    def lines_when_there(self) -> int:
+        """Return 1."""
+        return 1
 
     def show(self, batches: tuple[BatchProgress, ...]) -> bool:
         """Show how far batches are; return whether the line has come or gone.
@@ -53,11 +51,7 @@ class BatchLine(Toned):
             return False
         self._shown = batches
         self.refresh()
-        there = bool(batches)
-        if there == self.has_class("-there"):
-            return False
-        self.set_class(there, "-there")
-        return True
+        return self.be_there(bool(batches))
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - it has one line
         """Return the line: of several batches the one that was begun last."""

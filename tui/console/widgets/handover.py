@@ -8,7 +8,7 @@ from textual.message import Message
 from textual.strip import Strip
 
 from agentclient.model.states import Level
-from tui.console.widgets.toned import Toned
+from tui.console.widgets.passing import Passing
 from tui.shared.fit import fit, safe, wrap
 from tui.shared.glyphs import LEVEL, Signs
 
@@ -18,7 +18,7 @@ LONGEST = 600
 HINT = " Esc"
 
 
-class HandoverLines(Toned):
+class HandoverLines(Passing):
     """Says what has happened since the operator left, in a line or a few; Esc takes it away.
 
     Args:
@@ -26,8 +26,7 @@ class HandoverLines(Toned):
     """
 
     DEFAULT_CSS = """
-    HandoverLines { display: none; height: 1; background: $panel; }
-    HandoverLines.-there { display: block; }
+    HandoverLines { background: $panel; }
     """
 
     class Closed(Message):
@@ -40,10 +39,9 @@ class HandoverLines(Toned):
         self._level = Level.INFO
         self._gone_at = 0.0
 
-    @property
-    def count(self) -> int:
-        """How many lines it takes."""
-        return len(self._lines(self.app.size.width)) if self.is_there else 0
+    def lines_when_there(self) -> int:
+        """Return how many lines its text needs."""
+        return len(self._lines(self.app.size.width))
 
     def show(self, text: str, level: Level, now: float) -> None:
         """Show a handover.
@@ -54,7 +52,7 @@ class HandoverLines(Toned):
             now: seconds of the monotonic clock.
         """
         self._gone_at = now + STAYS_S
-        self.add_class("-there")
+        self.be_there(True)
         self.tell(text, level)
 
     def tell(self, text: str, level: Level) -> None:
@@ -62,16 +60,9 @@ class HandoverLines(Toned):
         self._text, self._level = safe(text, LONGEST), level
         self.on_resize()
 
-    @property
-    def is_there(self) -> bool:
-        """Whether it is shown."""
-        return self.has_class("-there")
-
     def hide(self) -> bool:
         """Take it away; return whether it was there."""
-        there = self.is_there
-        self.remove_class("-there")
-        return there
+        return self.be_there(False)
 
     def is_old(self, now: float) -> bool:
         """Return whether it has been there for long enough."""
@@ -79,7 +70,7 @@ class HandoverLines(Toned):
 
     def on_resize(self) -> None:
         """Take as many lines as the text needs."""
-        self.styles.height = max(len(self._lines(self.app.size.width)), 1)
+        self.styles.height = max(self.lines_when_there(), 1)
         self.refresh()
 
     def _lines(self, width: int) -> list[str]:

@@ -14,9 +14,9 @@ from agentclient.model.others_freeze import doer
 from agentclient.model.snapshot import VmState
 from agentclient.model.vm import VmId
 from tui.console.model.view import FleetView
+from tui.console.widgets.passing import Passing
 from tui.console.widgets.table import cells
 from tui.console.widgets.table.cells import Paint
-from tui.console.widgets.toned import Toned
 from tui.shared.clocks import Clock
 from tui.shared.fit import fit, fit_middle, safe
 from tui.shared.freeze_look import freeze_look
@@ -31,7 +31,7 @@ LASTS_S = 5.0
 _MOST_NAME = 30
 
 
-class PinnedLine(Toned):
+class PinnedLine(Passing):
     """Shows the longest freeze and its clock, whatever cursor, filter and scroll bar are at.
 
     It is hidden while nothing is frozen, and where there is one VM alone, whose row says it all.
@@ -43,8 +43,7 @@ class PinnedLine(Toned):
     """
 
     DEFAULT_CSS = """
-    PinnedLine { display: none; height: 1; background: $surface; }
-    PinnedLine.-there { display: block; }
+    PinnedLine { background: $surface; }
     """
 
     class Wanted(Message):
@@ -57,10 +56,9 @@ class PinnedLine(Toned):
         self._signs = signs
         self._shown: Line = ()
 
-    @property
-    def is_there(self) -> bool:
-        """Whether it takes a line of the screen."""
-        return self.has_class("-there")
+    def lines_when_there(self) -> int:
+        """Return 1."""
+        return 1
 
     def update_line(self, *, may_move: bool, told: Collection[VmId] = ()) -> bool:
         """Show who it is as of now; return whether the line has come or gone.
@@ -76,10 +74,7 @@ class PinnedLine(Toned):
         if shown != self._shown:
             self._shown = shown
             self.refresh()
-        if not may_move or bool(shown) == self.is_there:
-            return False
-        self.set_class(bool(shown), "-there")
-        return True
+        return may_move and self.be_there(bool(shown))
 
     def _longest(self, paint: Paint) -> VmState | None:
         state = self._view.longest_frozen(paint.moment) if self._view.total > 1 else None
