@@ -8,9 +8,8 @@ from agentclient.late import load
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import Level
 from agentclient.model.vm import VmId
+from tui.console.actions.context import NO_VM
 from tui.console.guest_keys import GuestKeysApp
-
-NO_VM = "there is no VM here"
 
 
 class PageKeysApp(GuestKeysApp):

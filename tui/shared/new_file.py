@@ -1,4 +1,4 @@
-"""Writes a file that was not there before; never over an existing one."""
+"""Writes a file that was not there before, never over an existing one; and where that may go."""
 
 from __future__ import annotations
 
@@ -7,6 +7,18 @@ import os
 from pathlib import Path
 
 from agentclient.model.text import printable
+
+
+def current_folder(otherwise: str = "~") -> Path:
+    """Return the folder that we run in; it may have been deleted.
+
+    Args:
+        otherwise: what is returned then.
+    """
+    try:
+        return Path.cwd()
+    except OSError:
+        return Path(otherwise)
 
 
 def write_new(path: Path, text: str) -> str | None:

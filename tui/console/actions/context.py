@@ -25,6 +25,7 @@ from tui.shared.glyphs import Signs
 
 T = TypeVar("T")
 
+NO_VM: Final = "there is no VM here"
 NOTHING_SENT: Final = "nothing was sent"
 
 

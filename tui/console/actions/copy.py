@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentclient.late import load
@@ -14,8 +13,8 @@ from agentclient.model.job import FreezePolicy, JobOutcome
 from agentclient.model.sizes import rate_text
 from agentclient.model.states import Level
 from agentclient.model.vm import Vm
-from tui.console.actions.context import ActionContext
-from tui.console.actions.possible import COPY_IN_FLIGHT, NO_VM
+from tui.console.actions.context import NO_VM, ActionContext
+from tui.console.actions.possible import COPY_IN_FLIGHT, busy_of, not_ended
 from tui.console.dialogs.copy import CopyDialog
 from tui.console.dialogs.copy_kind import (
     BACKUP,
@@ -36,6 +35,7 @@ from tui.shared.bulk_words import recap
 from tui.shared.fit import fit_middle, safe
 from tui.shared.job_words import copy_word
 from tui.shared.key_hints import key
+from tui.shared.new_file import current_folder
 
 if TYPE_CHECKING:
     from agentclient.jobs.left import Cleared, LeftCopy
@@ -59,7 +59,7 @@ class CopyPrompt:
 
     def __init__(self, context: ActionContext) -> None:
         self._context = context
-        to = context.copies.folder or _here()
+        to = context.copies.folder or current_folder("/")
         self._before = CopyAnswer(BACKUP, FreezePolicy.REQUIRE, folder=to)
         self._clearing: list[_Clearing] = []
         self._batches: list[Batch] = []
@@ -76,8 +76,7 @@ class CopyPrompt:
             return
         if len(chosen) == 1 and context.copies.on(chosen[0].vm.id) is not None:
             self._ask_limit(chosen[0])
-        elif len(chosen) == 1 and (unended := chosen[0].state.unended) is not None:
-            text = f"no copy is made until the last one has ended: {safe(str(unended), 200)}"
+        elif len(chosen) == 1 and (text := not_ended(chosen[0])) is not None:
             self._say(chosen[0].vm, Level.WARNING, text)
         elif len(chosen) == 1 and chosen[0].state.left_jobs:
             self._ask_left(chosen[0])
@@ -88,12 +87,7 @@ class CopyPrompt:
 
     def _ask_copy(self, chosen: Targets) -> None:
         context = self._context
-        busy = tuple(
-            one
-            for one in chosen
-            if context.copies.on(one.vm.id) is not None
-            or context.operations.on(one.vm.id) is not None
-        )
+        busy = busy_of(context, chosen)
         targets = tuple(one for one in chosen if one not in busy)
         if not targets:
             context.answer(Level.WARNING, COPY_IN_FLIGHT)
@@ -253,13 +247,6 @@ def _cleared_text(cleared: Future[tuple[Cleared, ...]]) -> tuple[Level, str]:
     if kept:
         text += f"; kept, complete but not certified: {safe(', '.join(kept), 300)}"
     return Level.GOOD, text
-
-
-def _here() -> Path:
-    try:
-        return Path.cwd()
-    except OSError:  # it was deleted
-        return Path("/")
 
 
 # -- how each kind is begun --------------------------------------------------------------------

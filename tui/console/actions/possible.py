@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tui.console.actions.context import ActionContext
+from tui.console.actions.context import NO_VM, ActionContext
 from tui.console.actions.execute import Executor
 from tui.console.actions.next_command import NOTHING_NEXT, next_now
 from tui.console.model.sending import READ_ONLY
@@ -16,7 +16,6 @@ from tui.console.widgets.lines import LinesView
 from tui.shared.fit import safe
 from tui.shared.key_hints import key
 
-NO_VM = "there is no VM here"
 NOT_FROM_HERE = "Esc, then {key}: the keys are the pane's now, not the table's; nothing was done"
 IN_FLIGHT = f"{key('stop', 'x')} stops waiting for what is in flight there already"
 COPY_IN_FLIGHT = f"something is in flight there already; {key('stop', 'x')} stops it"
@@ -33,6 +32,24 @@ def nothing_in_flight(chosen: Targets) -> str:
     names = ", ".join(safe(one.vm.name, 40) for one in chosen[:3])
     more = f" and {len(chosen) - 3} more" if len(chosen) > 3 else ""
     return f"nothing is in flight on {names or 'any VM'}{more}"
+
+
+def not_ended(target: Target) -> str | None:
+    """Return that no copy can be made of a VM before the last one has ended; None if it has."""
+    unended = target.state.unended
+    if unended is None:
+        return None
+    return f"no copy is made until the last one has ended: {safe(str(unended), 200)}"
+
+
+def busy_of(context: ActionContext, chosen: Targets) -> Targets:
+    """Return those VMs on which something is in flight, so that no copy of them can be begun."""
+    copies, operations = context.copies, context.operations
+    return tuple(
+        one
+        for one in chosen
+        if copies.on(one.vm.id) is not None or operations.on(one.vm.id) is not None
+    )
 
 
 def no_trouble(*, filtered: bool, but_here: bool) -> str:
@@ -103,7 +120,7 @@ class Possible:
 
     def _rescue(self, _chosen: Targets) -> str | None:
         cursor = self._context.view.cursor
-        return READ_ONLY if self._context.read_only else None if cursor else "there is no VM"
+        return READ_ONLY if self._context.read_only else None if cursor else NO_VM
 
     def _freeze(self, chosen: Targets) -> str | None:
         if self._in_pane:
@@ -116,22 +133,15 @@ class Possible:
             return NOT_FROM_HERE.format(key=key("copy", "c"))
         if self._context.read_only or not chosen:
             return self._acts(chosen)
-        copies, operations = self._context.copies, self._context.operations
         if len(chosen) == 1:
-            unended = chosen[0].state.unended
-            if copies.on(chosen[0].vm.id) is not None:
+            (target,) = chosen
+            if self._context.copies.on(target.vm.id) is not None:
                 return None
-            if unended is not None:
-                text = f"no copy is made until the last one has ended: {safe(str(unended), 200)}"
-                return f"{safe(chosen[0].vm.name, 60)}: {text}"
-            if chosen[0].state.left_jobs:
+            if (text := not_ended(target)) is not None:
+                return f"{safe(target.vm.name, 60)}: {text}"
+            if target.state.left_jobs:
                 return None
-        busy = [
-            one
-            for one in chosen
-            if copies.on(one.vm.id) is not None or operations.on(one.vm.id) is not None
-        ]
-        return COPY_IN_FLIGHT if len(busy) == len(chosen) else None
+        return COPY_IN_FLIGHT if len(busy_of(self._context, chosen)) == len(chosen) else None
 
     def _thaw_all(self, _chosen: Targets) -> str | None:
         targets = tuple(

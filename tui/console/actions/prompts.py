@@ -11,13 +11,12 @@ from textual.binding import BindingType
 
 from agentclient.model.states import Level
 from agentclient.model.vm import VmId
-from tui.console.actions.context import ActionContext
+from tui.console.actions.context import NO_VM, ActionContext
 from tui.console.actions.copy import CopyPrompt
 from tui.console.actions.execute import Executor
 from tui.console.actions.next_command import NextCommandPrompt
 from tui.console.actions.possible import (
     IN_FLIGHT,
-    NO_VM,
     NO_WINDOW,
     NOT_FROM_HERE,
     NOTHING_FROZEN,

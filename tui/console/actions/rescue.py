@@ -10,7 +10,7 @@ from agentclient.model.rescue import RescueOutcome, Rung, RungResult, Step
 from agentclient.model.states import Level
 from agentclient.model.vm import VmId
 from agentclient.operations.rescue.ladder import title
-from tui.console.actions.context import ActionContext
+from tui.console.actions.context import NO_VM, ActionContext
 from tui.console.dialogs.rescue import RescueDialog, Taken
 from tui.console.dialogs.typed_name import NameDialog
 from tui.console.model.notices import NAME, Notice
@@ -44,7 +44,7 @@ class RescuePrompt:
         cursor = context.view.cursor
         state = context.view.state(cursor) if cursor is not None else None
         if state is None or context.read_only:
-            context.answer(Level.WARNING, READ_ONLY if context.read_only else "there is no VM")
+            context.answer(Level.WARNING, READ_ONLY if context.read_only else NO_VM)
             return
         target = Target(state)
         tried = self._tried.get(state.id, frozenset())

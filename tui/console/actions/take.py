@@ -32,6 +32,7 @@ from tui.console.model.incident_report import (
 from tui.console.model.next_command import next_of
 from tui.console.terminal import TerminalApp
 from tui.shared.fit import safe
+from tui.shared.new_file import current_folder
 from tui.shared.verdict import verdict_of
 
 # How long a report waits for the journal, in the thread that writes it.
@@ -129,7 +130,9 @@ class TakePrompt:
                 self._say(Level.GOOD, f"{what} is in {safe(path, 300)}")
 
         hint = "a new file, for you alone to read"
-        self._context.app.push_screen(SaveDialog(f"Save {what}", _here() / name, text, hint), saved)
+        self._context.app.push_screen(
+            SaveDialog(f"Save {what}", current_folder() / name, text, hint), saved
+        )
 
 
 def outcome_text(state: VmState) -> str | None:
@@ -157,11 +160,3 @@ def _known(past: Future[VmHistory | None]) -> VmHistory | None:
     with suppress(FrostwatchError, FutureTimeout):
         return past.result(JOURNAL_S)
     return None
-
-
-def _here() -> Path:
-    """Return the folder that we run in; it may have been deleted."""
-    try:
-        return Path.cwd()
-    except OSError:
-        return Path("~")

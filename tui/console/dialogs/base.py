@@ -210,6 +210,10 @@ class Dialog(LeftOnce[Result]):
         text = self._text
         (text.scroll_page_down if pages > 0 else text.scroll_page_up)(animate=False)
 
+    def action_scroll_line(self, lines: int) -> None:
+        """Scroll by a line."""
+        self._text.scroll_relative(y=lines, animate=False)
+
     @on(Button.Pressed)
     def _pressed(self, event: Button.Pressed) -> None:
         event.stop()

@@ -26,6 +26,7 @@ from tui.console.model.past_tracks import is_certified
 from tui.shared.clocks import Clock
 from tui.shared.fit import safe
 from tui.shared.glyphs import Signs
+from tui.shared.new_file import current_folder
 from tui.shared.tone import Line, Piece, Tone
 
 HINT = "ending in .json: as JSON, else as text"
@@ -107,17 +108,7 @@ class CertificateDialog(Dialog[None]):
                 self._saved = path
                 self.update_text()
 
-        dialog = SaveDialog("Save the certificate", _here() / file_name(page.row), text, HINT)
+        dialog = SaveDialog(
+            "Save the certificate", current_folder() / file_name(page.row), text, HINT
+        )
         self.app.push_screen(dialog, saved)
-
-    def action_scroll_line(self, lines: int) -> None:
-        """Scroll by a line."""
-        self._text.scroll_relative(y=lines, animate=False)
-
-
-def _here() -> Path:
-    """Return the folder that we run in; it may have been deleted."""
-    try:
-        return Path.cwd()
-    except OSError:
-        return Path("~")

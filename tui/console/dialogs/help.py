@@ -191,10 +191,6 @@ class HelpDialog(Dialog[bool]):
         super().update_text()
         self._text.styles.height = self._most_lines
 
-    def action_scroll_line(self, lines: int) -> None:
-        """Scroll by a line."""
-        self._text.scroll_relative(y=lines, animate=False)
-
 
 _LONGEST = 100
 _TERM_WIDTH = 16

@@ -38,7 +38,3 @@ class TextDialog(Dialog[bool]):
     def answers(self) -> Sequence[tuple[str, str]]:
         """There is one."""
         return (("close", self._answer),)
-
-    def action_scroll_line(self, lines: int) -> None:
-        """Scroll by a line."""
-        self._text.scroll_relative(y=lines, animate=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from rich.segment import Segment
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
 from textual.scroll_view import ScrollView
@@ -64,10 +63,8 @@ class LinesView(ScrollView, Toned, can_focus=True, inherit_bindings=False):
 
     def render_line(self, y: int) -> Strip:
         """Return a line of the screen."""
-        base = self.base_style
         line = _at(self._lines, y + self.scroll_offset.y)
-        segments = [Segment(piece.text, base + self.tone_style(piece.tone)) for piece in line]
-        return Strip(segments).adjust_cell_length(self.size.width, base)
+        return Strip(self.segments(line)).adjust_cell_length(self.size.width, self.base_style)
 
 
 def _at(lines: Sequence[Line], number: int) -> Line:

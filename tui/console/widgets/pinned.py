@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Collection
 
 from rich.cells import cell_len
-from rich.segment import Segment
 from textual.message import Message
 from textual.strip import Strip
 
@@ -112,14 +111,13 @@ class PinnedLine(Passing):
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - it has one line
         """Return the line."""
-        base, width = self.base_style, self.size.width
+        width = self.size.width
         pieces = fitted(self._shown, width)
         used = sum(cell_len(piece.text) for piece in pieces)
         hint = f"{key('longest', 'L')} goes there "
         if pieces and used + len(hint) < width:
             pieces.append(Piece(fit(hint, width - used, right=True), Tone.DIM))
-        segments = [Segment(piece.text, base + self.tone_style(piece.tone)) for piece in pieces]
-        return Strip(segments).adjust_cell_length(width, base)
+        return Strip(self.segments(pieces)).adjust_cell_length(width, self.base_style)
 
     def on_click(self) -> None:
         """Ask to go there."""

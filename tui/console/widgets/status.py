@@ -140,11 +140,8 @@ class StatusLine(Toned):
 
     def render_line(self, y: int) -> Strip:  # noqa: ARG002 - it has one line
         """Return the line."""
-        base = self.base_style
-        segments = [
-            Segment(piece.text, base + self.tone_style(piece.tone)) for piece in self._shown
-        ]
-        return Strip(segments).adjust_cell_length(self.size.width, base)
+        strip = Strip(self.segments(self._shown))
+        return strip.adjust_cell_length(self.size.width, self.base_style)
 
     def _pieces(self, width: int) -> list[Piece]:
         """Return what fits.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
+from rich.segment import Segment
 from rich.style import Style
 from textual.widget import Widget
 
 from tui.console.textual_internals import draw_changed_lines_only
-from tui.shared.tone import Tone
+from tui.shared.tone import Piece, Tone
 
 _STYLES = {
     Tone.NORMAL: "$foreground",
@@ -47,6 +49,11 @@ class Toned(Widget):
             parse = self.app.stylesheet.parse_style
             self._tone_styles = {each: parse(_STYLES[each]).rich_style for each in Tone}
         return self._tone_styles[tone]
+
+    def segments(self, line: Iterable[Piece]) -> list[Segment]:
+        """Return the pieces of a line as the screen takes them, on the widget's own background."""
+        base = self.base_style
+        return [Segment(piece.text, base + self.tone_style(piece.tone)) for piece in line]
 
     def notify_style_update(self) -> None:
         """Forget styles that a theme has changed."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from rich.segment import Segment
 from textual.strip import Strip
 
 from agentclient.model.snapshot import VmState
@@ -78,7 +77,5 @@ class TimelineView(Toned):
 
     def render_line(self, y: int) -> Strip:
         """Return a line of the screen."""
-        base = self.base_style
         line = self._lines[y] if y < len(self._lines) else ()
-        segments = [Segment(piece.text, base + self.tone_style(piece.tone)) for piece in line]
-        return Strip(segments).adjust_cell_length(self.size.width, base)
+        return Strip(self.segments(line)).adjust_cell_length(self.size.width, self.base_style)

@@ -123,8 +123,7 @@ class Rule(Toned):
         used = sum(segment.cell_length for segment in segments)
         segments.append(Segment(rule * max(width - used - cell_len(right) - 1, 0), base + dim))
         space = Segment(" " if said else "", base)
-        words = [Segment(piece.text, base + self.tone_style(piece.tone)) for piece in said]
-        segments += [space, *words, space, Segment(rule, base + dim)]
+        segments += [space, *self.segments(said), space, Segment(rule, base + dim)]
         return Strip(segments).adjust_cell_length(width, base)
 
 
