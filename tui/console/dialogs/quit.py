@@ -82,6 +82,13 @@ class QuitDialog(Dialog[ExitKind]):
         if not active and not copied:
             yield (Piece("Nothing is in flight any more: you can quit.", Tone.GOOD),)
             return
+        yield from self._flight_lines(active, copied)
+        yield EMPTY
+        yield from self._wait_lines() if self._thawing else self._choices(active, copied)
+
+    def _flight_lines(
+        self, active: Sequence[OperationPort], copied: Sequence[JobPort]
+    ) -> Iterable[Line]:
         for operation in active[:FEW]:
             yield from self._operation_lines(operation)
         for job in copied[:FEW]:
@@ -89,15 +96,18 @@ class QuitDialog(Dialog[ExitKind]):
         unseen = max(len(active) - FEW, 0) + max(len(copied) - FEW, 0)
         if unseen:
             yield (Piece(f"and {unseen} more", Tone.DIM),)
-        yield EMPTY
-        if self._thawing:
-            what = "Undoing" if self._only_copies else "Thawing"
-            whose = "QEMU" if self._only_copies else "the holder"
-            yield (
-                Piece(f"{what}; the console leaves by itself when this list is empty.", Tone.HEAD),
-            )
-            yield (Piece(f"d or q leaves what is left to {whose}. Escape stays.", Tone.WARN),)
-            return
+
+    def _wait_lines(self) -> Iterable[Line]:
+        """Return when the console leaves, once it was asked to end first what is in flight."""
+        what = "Undoing" if self._only_copies else "Thawing"
+        whose = "QEMU" if self._only_copies else "the holder"
+        text = f"{what}; the console leaves by itself when this list is empty."
+        yield (Piece(text, Tone.HEAD),)
+        yield (Piece(f"d or q leaves what is left to {whose}. Escape stays.", Tone.WARN),)
+
+    def _choices(
+        self, active: Sequence[OperationPort], copied: Sequence[JobPort]
+    ) -> Iterable[Line]:
         if copied:
             yield _choice("Cancel", "QEMU's jobs are ended, and incomplete files are deleted.")
             yield _choice(

@@ -110,6 +110,20 @@ def notice_of_change(
     """
     if old is None:
         return
+    yield from _of_outcome(old, new, at, sending)
+    yield from _of_copies(old, new, at, sending)
+    if _phase(new) is Phase.AT_RISK and _phase(old) is not Phase.AT_RISK:
+        text = "at risk: the agent's port closed while the freeze was held"
+        yield Notice(Level.WARNING, f"{_name(new)}: {text}", at, new.id)
+    yield from _of_whose(old, new, at, sending)
+    yield from _of_others(old.others, new, at)
+    thawed = _foreign(old) and new.freeze.state is FreezeState.THAWED and new.progress is None
+    if thawed and not ours:
+        yield Notice(Level.INFO, f"{_name(new)}: thawed by whoever had frozen it", at, new.id)
+
+
+def _of_outcome(old: VmState, new: VmState, at: datetime, sending: Sending) -> Iterator[Notice]:
+    """Return how an operation ended, except where the operator knows it, or it has not yet."""
     verdict = verdict_of(new)
     if verdict is not None and verdict.refusal is Refusal.CANCELLED:
         pass  # the operator has just done that
@@ -117,10 +131,10 @@ def notice_of_change(
         pass  # it is a copy's window, and the copy is not made yet
     elif verdict is not None and verdict is not verdict_of(old) and verdict != verdict_of(old):
         yield outcome_notice(new, verdict, at, sending)
-    yield from _of_copies(old, new, at, sending)
-    if _phase(new) is Phase.AT_RISK and _phase(old) is not Phase.AT_RISK:
-        text = "at risk: the agent's port closed while the freeze was held"
-        yield Notice(Level.WARNING, f"{_name(new)}: {text}", at, new.id)
+
+
+def _of_whose(old: VmState, new: VmState, at: datetime, sending: Sending) -> Iterator[Notice]:
+    """Return whose a freeze is that is not this console's, and whether it is left or overdue."""
     if _foreign(new) and not _foreign(old):
         others = doer(new)
         who = "somebody else" if others is None else f"{_by(others)}, as it seems"
@@ -136,10 +150,6 @@ def notice_of_change(
         left = f"left frozen by {who}: {new.freeze.overdue}"
         does = clause(sending, new.vm, f"{THAW_KEY} asks first", _thaw(new))
         yield Notice(Level.ERROR, f"{_name(new)}: {left}{does}", at, new.id)
-    yield from _of_others(old.others, new, at)
-    thawed = _foreign(old) and new.freeze.state is FreezeState.THAWED and new.progress is None
-    if thawed and not ours:
-        yield Notice(Level.INFO, f"{_name(new)}: thawed by whoever had frozen it", at, new.id)
 
 
 THAW_KEY = key("thaw", "t")
