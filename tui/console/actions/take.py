@@ -15,7 +15,7 @@ from agentclient.journal.history import VmHistory
 from agentclient.late import load
 from agentclient.model.errors import FrostwatchError
 from agentclient.model.guest_report import GuestReport
-from agentclient.model.snapshot import VmState
+from agentclient.model.snapshot import LogLine, VmState
 from agentclient.model.states import Level
 from tui.console.actions.context import ActionContext
 from tui.console.clipboard import clipboard_sequence
@@ -96,22 +96,26 @@ class TakePrompt:
                 text = log_text(state.id, log)
                 self._save("the log", "log", "txt", state, lambda _: text)
             case Take.REPORT:
-                past = self._context.operations.history(state.vm, MOST_WINDOWS)
-                moment, host = self._context.clock.moment(), platform.node()
-                incident = Incident(
-                    state, log, moment, host, report, replayed=self._context.replayed
-                )
-
-                def written(_: Path) -> str:
-                    return incident_report(incident._replace(past=_known(past)))
-
-                self._save("the report", "incident", "md", state, written)
+                self._save_report(state, log, report)
             case Take.PICTURE:
-                title = (
-                    f"frostwatch: {safe(str(state.id), 120)}"  # an SVG takes no control character
-                )
-                picture = self._context.app.export_screenshot(title=title)
-                self._save("the picture", "screen", "svg", state, lambda _: picture)
+                self._save_picture(state)
+
+    def _save_report(
+        self, state: VmState, log: tuple[LogLine, ...], guest: GuestReport | None
+    ) -> None:
+        past = self._context.operations.history(state.vm, MOST_WINDOWS)
+        moment, host = self._context.clock.moment(), platform.node()
+        incident = Incident(state, log, moment, host, guest, replayed=self._context.replayed)
+
+        def written(_: Path) -> str:
+            return incident_report(incident._replace(past=_known(past)))
+
+        self._save("the report", "incident", "md", state, written)
+
+    def _save_picture(self, state: VmState) -> None:
+        title = f"frostwatch: {safe(str(state.id), 120)}"  # an SVG takes no control character
+        picture = self._context.app.export_screenshot(title=title)
+        self._save("the picture", "screen", "svg", state, lambda _: picture)
 
     def _copy(self, title: str, text: str) -> None:
         sequence = clipboard_sequence(text, os.environ)

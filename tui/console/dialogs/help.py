@@ -107,6 +107,15 @@ class HelpDialog(Dialog[bool]):
             yield (Piece(title, Tone.HEAD),)
             yield from _keys(bindings, self._about.keys)
             yield EMPTY
+        yield from self._signs_lines()
+        yield from self._timeline()
+        yield from self._clock_lines()
+        yield EMPTY
+        yield from _filter_lines()
+        yield EMPTY
+        yield from self._console_lines()
+
+    def _signs_lines(self) -> Iterator[Line]:
         yield from self._states("The agent", AGENT)
         freezes: dict[Any, Look] = {**FREEZE, "foreign": FOREIGN, "left": LEFT, "by": LEFT_BY}
         freezes |= {look.word: look for look in (OTHERS_PENDING, OTHERS_LOST)}
@@ -114,19 +123,15 @@ class HelpDialog(Dialog[bool]):
         yield from self._states("What came out of a freeze", {**OUTCOME, "group": NO_GROUP})
         copies = {look.word: look for look in (JOB, LEFT_JOB, UNENDED, *all_looks())}
         yield from self._states("Copies, and what came out of them", copies)
-        yield from self._timeline()
+
+    def _clock_lines(self) -> Iterator[Line]:
         yield (Piece("Clocks", Tone.HEAD),)
         every = in_words(self._about.interval_s)
         visits = f"each agent is asked every {every}, not while something is in flight"
         for name, meaning in (*_CLOCKS, ("visits", visits)):
             yield (Piece(f"  {name:<{_STATE_WIDTH}}"), Piece(meaning))
-        yield EMPTY
-        yield (Piece("What a filter can ask", Tone.HEAD),)
-        for name, meaning in _TERMS:
-            yield (Piece(f"  {name:<{_TERM_WIDTH}}"), Piece(meaning))
-        for name, closed in CLOSED.items():
-            yield (Piece(f"  {f'{name}:':<{_TERM_WIDTH}}"), Piece(", ".join(closed.words)))
-        yield EMPTY
+
+    def _console_lines(self) -> Iterator[Line]:
         yield (Piece("This console", Tone.HEAD),)
         path = safe(str(self._about.journal), 300) if self._about.journal else "none in a drill"
         for name, what in (
@@ -243,3 +248,11 @@ def _keys(bindings: Iterable[BindingType], changed: Mapping[str, str]) -> Iterat
                 Piece(f"  {keys:<{_KEY_WIDTH}}", Tone.ACTIVE),
                 Piece(said if named else f"{said} ({binding.description})"),
             )
+
+
+def _filter_lines() -> Iterator[Line]:
+    yield (Piece("What a filter can ask", Tone.HEAD),)
+    for name, meaning in _TERMS:
+        yield (Piece(f"  {name:<{_TERM_WIDTH}}"), Piece(meaning))
+    for name, closed in CLOSED.items():
+        yield (Piece(f"  {f'{name}:':<{_TERM_WIDTH}}"), Piece(", ".join(closed.words)))
