@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Any
 
 import pytest
 
@@ -24,12 +25,10 @@ def fails(*_: object, **__: object) -> None:
 async def test_what_can_not_be_told_of_one_vm_is_told_of_the_others(
     still: StillClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def told(
-        old: VmState | None, new: VmState, at: datetime, *, ours: bool = False
-    ) -> Iterator[Notice]:
+    def told(old: VmState | None, new: VmState, at: datetime, **more: Any) -> Iterator[Notice]:
         if new.vm.name == "a":
             raise ValueError("a bug")
-        return notice_of_change(old, new, at, ours=ours)
+        return notice_of_change(old, new, at, **more)
 
     monkeypatch.setattr(display, "notice_of_change", told)
     async with console_session(fleet_of(["a", "b"], still), still, size=LARGE) as session:

@@ -138,7 +138,7 @@ def _of_whose(old: VmState, new: VmState, at: datetime, sending: Sending) -> Ite
     if _foreign(new) and not _foreign(old):
         others = doer(new)
         who = "somebody else" if others is None else f"{_by(others)}, as it seems"
-        does = clause(sending, new.vm, _ASKS.format(THAW_KEY), _thaw(new))
+        does = clause(sending, new.vm, f"{_thaw_key()} asks before it thaws", _thaw(new))
         yield Notice(Level.WARNING, f"{_name(new)}: frozen by {who}{does}", at, new.id)
     if new.left_by is not None and old.left_by is None:
         yield _left_notice(new, at, sending)
@@ -148,12 +148,12 @@ def _of_whose(old: VmState, new: VmState, at: datetime, sending: Sending) -> Ite
         others = doer(new)
         who = "others" if others is None else f"{_by(others)}, as it seems"
         left = f"left frozen by {who}: {new.freeze.overdue}"
-        does = clause(sending, new.vm, f"{THAW_KEY} asks first", _thaw(new))
+        does = clause(sending, new.vm, f"{_thaw_key()} asks first", _thaw(new))
         yield Notice(Level.ERROR, f"{_name(new)}: {left}{does}", at, new.id)
 
 
-THAW_KEY = key("thaw", "t")
-_ASKS = "{} asks before it thaws"
+def _thaw_key() -> str:
+    return key("thaw", "t")
 
 
 def _thaw(state: VmState) -> str:
@@ -163,7 +163,7 @@ def _thaw(state: VmState) -> str:
 def _left_notice(state: VmState, at: datetime, sending: Sending) -> Notice:
     """Return the notice of a guest that a frostwatch has left frozen."""
     name, left = _name(state), f"{safe(str(state.left_by), 200)}, which has ended"
-    text = f"{THAW_KEY} thaws {name}: {left}"
+    text = f"{_thaw_key()} thaws {name}: {left}"
     if sending.to(state.vm) is not Sending.BY_KEYS:
         text = f"{name}: {left}{clause(sending, state.vm, '', thaw_command(state.vm))}"
     return Notice(Level.ERROR, text, at, state.id)
