@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -130,3 +131,30 @@ def test_all_that_commands_tell_fits(
     assert lines
     too_long = [line for line in lines if len(line) > columns and " frostwatch " not in line]
     assert not too_long
+
+
+@pytest.mark.parametrize("say", [tell.out, tell.err, tell.note])
+def test_nothing_from_outside_moves_the_cursor(
+    capsys: pytest.CaptureFixture[str], say: Callable[[str], None]
+) -> None:
+    say("  risk: \x1b[2J\u202e\n  and the next line")
+    said = "".join(capsys.readouterr())
+    assert said.endswith("  risk: \\x1b[2J\\u202e\n  and the next line\n")
+
+
+def test_a_question_moves_no_cursor(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\ny\n"))
+    tell.confirmed("thaw \x1b[2J?")
+    tell.typed("its name \x1b[2J?")
+    assert "\x1b" not in "".join(capsys.readouterr())
+
+
+def test_a_users_name_moves_no_cursor(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.vms.append(world.add("web1")._replace(user="eve\x1b[2J"))
+    del world.vms[0]
+    assert run(["list"]) == 0
+    out = capsys.readouterr().out
+    assert "eve\\x1b[2J" in out
+    assert "\x1b" not in out

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import click
 
+from agentclient.model.text import printable
 from tui.cli import stdout
 from tui.shared.folding import FURTHER, columns_of, folded
 
@@ -22,12 +23,12 @@ def out(text: str, below: int = FURTHER) -> None:
         text: one line or several; the spaces before each are kept.
         below: how many cells further to the right stands what is broken off a line.
     """
-    stdout.write(folded(text, columns_of(sys.stdout), below))
+    stdout.write(folded(_safe(text), columns_of(sys.stdout), below))
 
 
 def err(text: str, below: int = FURTHER) -> None:
     """Tell something on stderr; see `out`."""
-    click.echo(folded(text, columns_of(sys.stderr), below), err=True)
+    click.echo(folded(_safe(text), columns_of(sys.stderr), below), err=True)
 
 
 def note(text: str) -> None:
@@ -55,12 +56,17 @@ def rows(lines: Sequence[str], after: Iterable[str] = ()) -> None:
 
 def confirmed(question: str) -> bool:
     """Ask a person on stderr; return whether it is to be done."""
-    asked = folded(question, columns_of(sys.stderr))
+    asked = folded(_safe(question), columns_of(sys.stderr))
     return click.confirm(asked, default=False, err=True)
 
 
 def typed(question: str) -> str:
     """Ask a person on stderr to type something, and return it; empty if nothing was."""
-    asked = folded(question, columns_of(sys.stderr))
+    asked = folded(_safe(question), columns_of(sys.stderr))
     answer: str = click.prompt(asked, default="", show_default=False, err=True)
     return answer
+
+
+def _safe(text: str) -> str:
+    """Return a text in which nothing from outside moves the cursor, whoever forgot that (P7)."""
+    return "\n".join(printable(line, 12 * len(line)) for line in text.split("\n"))

@@ -45,7 +45,7 @@ def _row(state: VmState, *, signs: bool) -> tuple[Cell, ...]:
     return (
         Cell(fit_middle(printable(str(state.id), _WHOLE), _LONGEST)),
         Cell(_also(state.vm)),
-        Cell(state.vm.user or ""),
+        Cell(printable(state.vm.user or "", 40)),
         _cell(RUN[state.run_state], signs=signs),
         _cell(AGENT[state.agent.state], signs=signs),
         Cell(_known_by(state)),
