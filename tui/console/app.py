@@ -257,9 +257,9 @@ class FrostwatchApp(KeptViewApp, PageKeysApp):
         return self.set_interval(interval_s, tick, repeat=times)
 
     def on_resize(self) -> None:
-        """Share the height anew."""
+        """Share the height anew, once Textual has noted it: it calls us before that."""
         if self._parts is not None:
-            self._parts.share_height()
+            self.call_next(self._parts.share_height)
 
     def _shown(self) -> None:
         """Begin what would have kept the operator waiting for the first screen."""
