@@ -41,3 +41,16 @@ def screen(name: str) -> Screen:
 
 def regions(session: ConsoleSession) -> dict[str, Region]:
     return {str(one): one.region for one in session.app.screen_stack[0].children}
+
+
+@pytest.mark.parametrize("first", [(80, 24), (200, 60)])
+async def test_what_stands_behind_a_question_is_wrapped_anew(
+    still: StillClock, first: tuple[int, int]
+) -> None:
+    size = (120, 40)
+    async with shown(screen("copy-left"), StillClock(), Signs(), size) as session:
+        begun = session.text
+    async with shown(screen("copy-left"), still, Signs(), first) as session:
+        await session.pilot.resize_terminal(*size)
+        await session.pilot.pause(0.3)  # all is laid out, and nothing else happens
+        assert session.text == begun

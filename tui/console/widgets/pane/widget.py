@@ -127,6 +127,22 @@ class Rule(Toned):
         return Strip(segments).adjust_cell_length(width, base)
 
 
+class FactsView(LinesView):
+    """The facts: they are wrapped anew for another width, whatever has changed it.
+
+    Args:
+        update: shows them anew.
+    """
+
+    def __init__(self, update: Callable[[], None]) -> None:
+        super().__init__(id="facts")
+        self._update = update
+
+    def on_resize(self) -> None:
+        """Wrap them anew."""
+        self._update()
+
+
 class DetailPane(Container):
     """What is known about the VM under the cursor.
 
@@ -171,7 +187,7 @@ class DetailPane(Container):
         self._rule = Rule(signs)
         self._timeline: TimelineView | None = None  # made with the first freeze
         self._states = fleet.states
-        self._facts = LinesView(id="facts")
+        self._facts = FactsView(self.update_facts)
         self._log = LogView(fleet, signs)
         self._search = PromptLine(SEARCH_HINT, id="search")
         self._state: VmState | None = None
