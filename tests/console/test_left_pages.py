@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import weakref
+from collections.abc import Iterator
 
 import pytest
 from textual.strip import Strip
@@ -27,6 +28,15 @@ OPENED = {
     "freeze": ("f", "escape"),
 }
 TIMES = 8
+
+
+@pytest.fixture(autouse=True)
+def only_what_is_new() -> Iterator[None]:
+    """Leave out what was there before: to look through all that tests have imported takes long."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.mark.parametrize("name", OPENED)
