@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from agentclient.model.errors import FrostwatchError
 from agentclient.model.outcome import ExtendOutcome, Outcome
 from agentclient.model.states import OutcomeKind, Refusal
 from agentclient.model.vm import Vm
@@ -63,6 +65,36 @@ def test_a_window_is_held_for_longer(
     assert run(["extend", "web1", "web2", "--by", "1m"]) == 1
     said = capsys.readouterr().out.splitlines()
     assert said[1] == "qemu:web2: nobody holds it. NEXT: do this"
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_one_that_can_not_be_asked_hides_nothing_of_the_others(
+    asked: list[float | datetime],
+    world: World,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    at_once: bool,
+) -> None:
+    extend: Callable[[Vm, float | datetime], Future[ExtendOutcome]]
+    extend = vars(world.operations)["extend_elsewhere"]
+
+    def failing(vm: Vm, how: float | datetime) -> Future[ExtendOutcome]:
+        if vm.name != "web2":
+            return extend(vm, how)
+        if at_once:
+            raise FrostwatchError("no thread")
+        future: Future[ExtendOutcome] = Future()
+        future.set_exception(OSError("no descriptor"))
+        return future
+
+    monkeypatch.setattr(world.operations, "extend_elsewhere", failing)
+    assert run(["extend", "web2", "web1", "--by", "1m"]) == 1
+    assert asked == [60.0]
+    why = "no thread" if at_once else "no descriptor"
+    assert capsys.readouterr().out.splitlines() == [
+        f"qemu:web2: not asked: {why}",
+        "qemu:web1: held by bob (pid 7) for 1 min more",
+    ]
 
 
 def test_until_is_a_moment(asked: list[float | datetime]) -> None:

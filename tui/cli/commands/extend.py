@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -9,14 +10,16 @@ import click
 
 from agentclient.late import load
 from agentclient.model.clock import now
-from agentclient.model.errors import BadInput
+from agentclient.model.errors import BadInput, FrostwatchError
 from agentclient.model.json_contract import SCHEMA, dumps, rfc3339
 from agentclient.model.text import uncut
 from tui.cli import session, tell
 from tui.cli.options import Options, duration, json_option, vm_argument, with_options
 
 if TYPE_CHECKING:
+    from agentclient.engine import Engine
     from agentclient.model.outcome import ExtendOutcome
+    from agentclient.model.vm import Vm
 
 
 @click.command("extend")
@@ -37,11 +40,30 @@ def extend_command(
     with session.engine_for(options) as engine:
         vms = engine.find(names)
         engine.visit()
-        asked = [engine.extend_elsewhere(vm, longer) for vm in vms]
-        outcomes = [one.result() for one in asked]
+        asked = [(vm, _ask(engine, vm, longer)) for vm in vms]
+        outcomes = [_outcome_of(vm, answer) for vm, answer in asked]
     for outcome in outcomes:
         tell.whole(dumps(extend_object(outcome)) if as_json else _line(outcome))
     return 0 if all(outcome.ok for outcome in outcomes) else 1
+
+
+def _ask(engine: Engine, vm: Vm, longer: float | datetime) -> Future[ExtendOutcome]:
+    """Ask whoever holds a VM; what can't be asked hides nothing of the others (P8)."""
+    try:
+        return engine.extend_elsewhere(vm, longer)
+    except (FrostwatchError, OSError) as problem:
+        failed: Future[ExtendOutcome] = Future()
+        failed.set_exception(problem)
+        return failed
+
+
+def _outcome_of(vm: Vm, answer: Future[ExtendOutcome]) -> ExtendOutcome:
+    try:
+        return answer.result()
+    except (FrostwatchError, OSError) as problem:
+        made = load("agentclient.model.outcome", "ExtendOutcome")
+        outcome: ExtendOutcome = made(vm.id, False, 0.0, None, f"not asked: {problem}")
+        return outcome
 
 
 def _longer(by_s: float | None, until: str | None) -> float | datetime:
