@@ -289,8 +289,7 @@ class Poller:
             visit.access.fragile = True  # the agent ended when it was asked
         leaves = self._held.is_leaving(visit.vm_id)
         now = time.monotonic()
-        unseen = view.late or view.problem is not None
-        blind = unseen and isinstance(visit.access, LocalAccess)
+        blind = view.blind and isinstance(visit.access, LocalAccess)
         held = times.sees_client(view.client, now, blind=blind)
         taken = held or state.progress is not None or leaves
         released = times.released or (times.was_taken and not taken)

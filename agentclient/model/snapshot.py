@@ -74,6 +74,11 @@ class MonitorView(NamedTuple):
     late: bool = False
     gone: bool | None = None
 
+    @property
+    def blind(self) -> bool:
+        """Whether the monitor was not seen, or not in time: what is not shown may be so."""
+        return self.late or self.problem is not None
+
 
 class AgentHealth(NamedTuple):
     """What is known about a VM's agent, and how.

@@ -146,8 +146,7 @@ class Preflight:
             return view
         holders = self._access.holders()
         is_served = holders is not None and holders.client is not None
-        is_blind = view.late or view.problem is not None
-        was_served = is_blind and self._context.state.agent.state is AgentState.BUSY
+        was_served = view.blind and self._context.state.agent.state is AgentState.BUSY
         return view._replace(client=True) if is_served or was_served else view
 
     def _is_held_elsewhere(self) -> bool:
