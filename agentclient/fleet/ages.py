@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from agentclient.fleet.store import Fleet
-from agentclient.journal.clock import since_boot
+from agentclient.journal.clock import CLOCK_SET, since_boot
 from agentclient.journal.identity import boot_id
 from agentclient.journal.rows import from_identity
 from agentclient.journal.storage.jobs import Query
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from agentclient.journal.writer import Journal
 
 KEPT: Final = timedelta(days=30)
-# A clock that differs by less is only adjusted.
-CLOCK_SET: Final = timedelta(seconds=3)
 FILE: Final = "sightings.json"
 PATIENCE_S: Final = 2.0
 

@@ -61,23 +61,18 @@ class ClockSteps:
         return abs(at.timestamp() - self._counted() - self._offset) > _SET_S
 
     def take(self) -> timedelta | None:
-        """Return by how much the wall clock was set since the last call; None if it was not."""
-        by = self._by()
-        if by is None:
+        """Return by how much the wall clock was set since the last call.
+
+        None if it was not; or not surely, so that the next look tells.
+        """
+        before = self._counted()
+        by = self._wall().timestamp() - before - self._offset
+        if self._counted() - before > _READ_S or abs(by) <= _SET_S:
             return None
         self._offset += by
         step = timedelta(seconds=by)
         self.total += step
         return step
-
-    def _by(self) -> float | None:
-        """Return by how many seconds the wall clock was set; None if it was not, or not surely."""
-        before = self._counted()
-        wall = self._wall().timestamp()
-        if self._counted() - before > _READ_S:
-            return None  # the next look tells
-        by = wall - before - self._offset
-        return by if abs(by) > _SET_S else None
 
 
 def told_step(state: VmState, by: timedelta) -> str | None:

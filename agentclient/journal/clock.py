@@ -12,7 +12,8 @@ from agentclient.model.clock import now as wall_now
 if TYPE_CHECKING:
     from agentclient.journal.storage.database import Row
 
-_CLOCK_SET: Final = timedelta(seconds=3)
+# A clock that differs by less is only adjusted.
+CLOCK_SET: Final = timedelta(seconds=3)
 
 
 def since_boot(row: Row, seconds: float, at: str) -> datetime:
@@ -25,7 +26,7 @@ def since_boot(row: Row, seconds: float, at: str) -> datetime:
     """
     said = datetime.fromisoformat(at)
     counted = _counted(row, seconds)
-    if counted is None or timedelta() <= counted - said < _suspended() + _CLOCK_SET:
+    if counted is None or timedelta() <= counted - said < _suspended() + CLOCK_SET:
         return said  # the wall clock went on while this host was suspended
     return _best(said, counted)
 
@@ -53,7 +54,7 @@ def _counted(row: Row, seconds: float) -> datetime | None:
 
 
 def _best(said: datetime, counted: datetime) -> datetime:
-    return said if abs(counted - said) < _CLOCK_SET else counted.replace(microsecond=0)
+    return said if abs(counted - said) < CLOCK_SET else counted.replace(microsecond=0)
 
 
 def _suspended() -> timedelta:
