@@ -150,15 +150,29 @@ class TransitionLog:
     def _left(self, new: VmState, at: datetime) -> Iterator[Happened]:
         """Yield that a guest may stay frozen, whoever froze it."""
         frozen = new.freeze.state.value if new.freeze.state else ""
-        for key, text, word, by in _left_by(new):
-            if isinstance(key, datetime):
-                key = self._time("others", new, key)  # noqa: PLW2901 - the same, as it is kept
+        for key, text, word, by in self._left_by(new):
             if self._is_new(new, key):
                 kind = Transition.LEFT_FROZEN
                 yield _happened(new, kind, at, Level.ERROR, text, word or frozen, by)
 
-    def _time(self, what: str, state: VmState, at: datetime) -> object:
+    def _left_by(self, state: VmState) -> Iterator[tuple[object, str, str, str]]:
+        """Yield what leaves a guest frozen: its key, a sentence, a word, and whose it is."""
+        left, last, late = state.left_by, state.last, state.freeze.overdue
+        if left is not None:
+            yield ("left", left.window), f"{left}, which has ended", "", str(left)
+        if late is not None and others_freeze(state) is OthersFreeze.FROZEN:
+            others = doer(state)
+            who = "somebody else" if others is None or others.by is None else str(others.by)
+            key = self._time("others", state, state.freeze.since)
+            yield key, f"left frozen by {who}: {late}", "", who
+        if state.progress is None and state.left_frozen and last is not None and not last.kept:
+            text = f"MAY STILL BE FROZEN: {last.reason}"
+            yield ("ours", last.seconds, last.reason), text, last.kind.value, ""
+
+    def _time(self, what: str, state: VmState, at: datetime | None) -> object:
         """Return the key of what began, or ends, at some time: the same after a set clock."""
+        if at is None:
+            return what, at
         at -= self._clock_set
         told = self._told.get(state.id, {})
         return next((key for key in told if _is_alike(key, what, at)), (what, at))
@@ -179,20 +193,6 @@ def _is_alike(key: object, what: str, at: datetime) -> bool:
         case (str() as other, datetime() as then):
             return other == what and abs(then - at) < _SAME
     return False
-
-
-def _left_by(state: VmState) -> Iterator[tuple[object, str, str, str]]:
-    """Yield what leaves a guest frozen: what it is told by, a sentence, a word, and whose it is."""
-    left, last, late = state.left_by, state.last, state.freeze.overdue
-    if left is not None:
-        yield ("left", left.window), f"{left}, which has ended", "", str(left)
-    if late is not None and others_freeze(state) is OthersFreeze.FROZEN:
-        others = doer(state)
-        who = "somebody else" if others is None or others.by is None else str(others.by)
-        yield state.freeze.since, f"left frozen by {who}: {late}", "", who
-    if state.progress is None and state.left_frozen and last is not None and not last.kept:
-        text = f"MAY STILL BE FROZEN: {last.reason}"
-        yield ("ours", last.seconds, last.reason), text, last.kind.value, ""
 
 
 def _transition_of(outcome: Outcome) -> Transition | None:
