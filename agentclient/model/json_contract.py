@@ -49,8 +49,7 @@ def dumps(value: Mapping[str, object]) -> str:
 
 def rfc3339(at: datetime | None) -> str | None:
     """Return a time with its zone, to the millisecond; a naive one is taken as local time."""
-    zoned = at if at is None or at.tzinfo else at.astimezone()
-    return None if zoned is None else zoned.isoformat(timespec="milliseconds")
+    return None if at is None else at.astimezone(at.tzinfo).isoformat(timespec="milliseconds")
 
 
 def vm_object(state: VmState) -> JsonObject:

@@ -21,6 +21,7 @@ from agentclient.model.next_command import (
     start_word,
     thaw_command,
 )
+from agentclient.model.outcome import CERTIFIED as CERTIFIED_WORD
 from agentclient.model.outcome import NO_GROUP, Outcome
 from agentclient.model.rescue import Rung
 from agentclient.model.snapshot import HeldBy
@@ -31,7 +32,7 @@ from agentclient.model.vm import Vm
 HELD: Final = "held"
 THAWING: Final = "thaw asked for"
 NOT_CERTIFIED: Final = "not certified"
-CERTIFIED: Final = "certified"
+CERTIFIED: Final = CERTIFIED_WORD
 NOT_TOGETHER: Final = NO_GROUP
 KEPT: Final = "left to its holder"
 

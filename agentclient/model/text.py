@@ -11,6 +11,7 @@ from typing import Final
 
 DEFAULT_LIMIT = 500
 _ELLIPSIS = "…"
+_MOST_ESCAPED: Final = 12  # characters that one is shown by, and more
 
 # Cc: controls (with ESC and the C1 set), Cf: format controls (bidi overrides, zero-width joiners,
 # tags), Cs: lone surrogates, Co and Cn: private and unassigned, Zl and Zp: line separators.
@@ -26,7 +27,12 @@ def uncut(text: str) -> str:
 
     A command that lost its end may be another one; so a text that is too long is not shown.
     """
-    return printable(text, 12 * len(text)) if len(text) <= LONGEST_COMMAND else TOO_LONG
+    return in_full(text) if len(text) <= LONGEST_COMMAND else TOO_LONG
+
+
+def in_full(text: str) -> str:
+    """Return a text as one safe line, however long it is."""
+    return printable(text, _MOST_ESCAPED * len(text))
 
 
 def printable(value: object, limit: int = DEFAULT_LIMIT) -> str:

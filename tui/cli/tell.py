@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import click
 
-from agentclient.model.text import printable
+from agentclient.model.text import in_full
 from tui.cli import stdout
 from tui.shared.folding import FURTHER, columns_of, folded
 
@@ -69,4 +69,4 @@ def typed(question: str) -> str:
 
 def _safe(text: str) -> str:
     """Return a text in which nothing from outside moves the cursor, whoever forgot that (P7)."""
-    return "\n".join(printable(line, 12 * len(line)) for line in text.split("\n"))
+    return "\n".join(in_full(line) for line in text.split("\n"))
