@@ -193,8 +193,8 @@ def outcome_notice(
     text = f"{_name(state)}: {word}: {safe(outcome.reason, 400)}"
     if state.progress is None and state.left_frozen:
         shows = f"{key('rescue', 'R')} shows its rescue"
-        does = clause(sending, state.vm, shows, ladder_command(state.vm))
-        text = f"{_name(state)} MAY STILL BE FROZEN{does.replace('; ', ': ', 1)}; {word}"
+        does = clause(sending, state.vm, shows, ladder_command(state.vm), ": ")
+        text = f"{_name(state)} MAY STILL BE FROZEN{does}; {word}"
         return Notice(Level.ERROR, f"{text}: {safe(outcome.reason, 400)}", at, state.id)
     if outcome.refusal is not None:
         step = safe(said.next or "", 300).partition(", then:")[0].partition("; ")[0]

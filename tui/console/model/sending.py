@@ -55,7 +55,25 @@ def by_hand(vm: Vm, command: str) -> str:
     return f"read-only here; by hand: {uncut(command)}"
 
 
-def clause(sending: Sending, vm: Vm, by_key: str, command: str) -> str:
+def step(sending: Sending, vm: Vm, by_key: str, command: str) -> str:
+    """Return what is to be done; empty in a replay.
+
+    Args:
+        sending: whether the console's keys act.
+        vm: the VM.
+        by_key: the step that names a key.
+        command: the command that does it, or the step that ends with it.
+    """
+    match sending.to(vm):
+        case Sending.BY_KEYS:
+            return by_key
+        case Sending.READ_ONLY:
+            return by_hand(vm, command)
+        case Sending.REPLAY:
+            return ""
+
+
+def clause(sending: Sending, vm: Vm, by_key: str, command: str, before: str = "; ") -> str:
     """Return what is to be done, as a clause behind another; empty in a replay.
 
     Args:
@@ -63,14 +81,10 @@ def clause(sending: Sending, vm: Vm, by_key: str, command: str) -> str:
         vm: the VM.
         by_key: the clause that names a key.
         command: the command that does it.
+        before: what parts it from the other.
     """
-    match sending.to(vm):
-        case Sending.BY_KEYS:
-            return f"; {by_key}"
-        case Sending.READ_ONLY:
-            return f"; {by_hand(vm, command)}"
-        case Sending.REPLAY:
-            return ""
+    found = step(sending, vm, by_key, command)
+    return f"{before}{found}" if found else ""
 
 
 def without_keys(step: str, vm: Vm, sending: Sending) -> str:

@@ -20,7 +20,7 @@ from agentclient.model.states import AgentState, FreezeState, Phase
 from agentclient.model.text import uncut
 from agentclient.model.vm import Vm
 from tui.console.model.explained import step_while_held
-from tui.console.model.sending import Sending, by_hand, without_keys
+from tui.console.model.sending import Sending, by_hand, step, without_keys
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.pane.others_facts import others_facts
 from tui.console.widgets.pane.outcome_facts import evidence_facts, outcome_facts
@@ -36,6 +36,7 @@ from tui.shared.glyphs import (
     LEFT_BY,
     PHASE,
     RUN,
+    Look,
     Signs,
 )
 from tui.shared.key_hints import key
@@ -96,12 +97,12 @@ def _unanswered(state: VmState, paint: Paint) -> Iterator[Fact]:
     if progress.held_since is not None or progress.verdict is not None:
         return
     yield Fact("guest", "may be frozen already: it says nothing before it is done", rank=1)
-    step = f"wait; if its agent hangs, {key('rescue', 'R')} shows what helps without it"
+    does = f"wait; if its agent hangs, {key('rescue', 'R')} shows what helps without it"
     if paint.sending.to(state.vm) is not Sending.BY_KEYS:
-        step = f"wait; if its agent hangs: {by_hand(state.vm, ladder_command(state.vm))}"
+        does = f"wait; if its agent hangs: {by_hand(state.vm, ladder_command(state.vm))}"
     elif not progress.cancelled:
-        step = f"{key('stop', 'x')} stops waiting, and thaws when it answers; or {step}"
-    yield Fact("next", step, rank=1)
+        does = f"{key('stop', 'x')} stops waiting, and thaws when it answers; or {does}"
+    yield Fact("next", does, rank=1)
 
 
 def _countdowns(progress: Progress, paint: Paint) -> Iterator[str]:
@@ -193,28 +194,26 @@ def _freeze(state: VmState, paint: Paint) -> Iterator[Fact]:
         at = state.freeze.since.strftime("%H:%M:%S")
         parts.append(f"seen so for {seconds}, since {at}")
     yield Fact("freeze", _joined(parts, paint), look.tone, 0 if urgent else 4)
-    step = _next_of_frozen(state, paint)
-    if step is not None:
+    does = _next_of_frozen(state, look, paint.sending)
+    if does is not None:
         tone = Tone.BAD if look is LEFT_BY else Tone.WARN if look is FOREIGN else Tone.NORMAL
-        yield Fact("next", step, tone, 0)
+        yield Fact("next", does, tone, 0)
 
 
-def _next_of_frozen(state: VmState, paint: Paint) -> str | None:
+def _next_of_frozen(state: VmState, look: Look, sending: Sending) -> str | None:
     """Return what can be done about a guest that is frozen, and not by this console."""
-    vm, acts = state.vm, paint.sending.to(state.vm) is Sending.BY_KEYS
+    vm, held = state.vm, state.held_by
     if state.left_by is not None:
-        if not acts:
-            return by_hand(vm, thaw_command(vm))
-        return f"{key('thaw', 't')} thaws it, or: {uncut(thaw_command(vm))}"
-    if state.held_by is not None:
-        if not acts:
-            return by_hand(vm, step_while_held(state.held_by, vm))
-        return _next_while_held(state.held_by, vm)
-    if freeze_look(state) is not FOREIGN:
+        command = thaw_command(vm)
+        by_key = f"{key('thaw', 't')} thaws it, or: {uncut(command)}"
+        return step(sending, vm, by_key, command)
+    if held is not None:
+        return step(sending, vm, _next_while_held(held, vm), step_while_held(held, vm))
+    if look is not FOREIGN:
         return None
-    if not acts:
-        return f"{FOREIGN_RISK}; {by_hand(vm, thaw_command(vm, foreign=True))}"
-    return FOREIGN_NEXT
+    if sending.to(vm) is Sending.BY_KEYS:
+        return FOREIGN_NEXT
+    return f"{FOREIGN_RISK}; {by_hand(vm, thaw_command(vm, foreign=True))}"
 
 
 def _next_while_held(held: HeldBy, vm: Vm) -> str:

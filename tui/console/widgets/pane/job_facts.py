@@ -23,7 +23,7 @@ from agentclient.model.place import Place
 from agentclient.model.sizes import rate_text, size_text
 from agentclient.model.snapshot import VmState
 from agentclient.model.text import uncut
-from tui.console.model.sending import Sending, by_hand
+from tui.console.model.sending import clause
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.table.cells import Paint
 from tui.shared.bulk_words import queued
@@ -48,8 +48,7 @@ TRIED_AGAIN = (
     "it is tried again, and its end is told; until then no other copy is made: have its storage "
     "answer again"
 )
-UNFOLLOWED = "nobody follows it, and nothing certifies it"
-NOT_FOLLOWED = f"{UNFOLLOWED}; {key('copy', 'c')} asks whether to end it"
+NOT_FOLLOWED = "nobody follows it, and nothing certifies it"
 
 
 def job_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
@@ -65,10 +64,9 @@ def job_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
         label = "left" if number == 0 else ""
         yield Fact(label, f"{paint.signs.of(LEFT_JOB)} {safe(str(one), 200)}", Tone.BAD, 0)
     if state.left_jobs:
-        step = NOT_FOLLOWED
-        if paint.sending.to(state.vm) is not Sending.BY_KEYS:
-            step = f"{UNFOLLOWED}; {by_hand(state.vm, clear_command(state.vm))}"
-        yield Fact("next", step, Tone.BAD, 0)
+        asks = f"{key('copy', 'c')} asks whether to end it"
+        does = clause(paint.sending, state.vm, asks, clear_command(state.vm))
+        yield Fact("next", f"{NOT_FOLLOWED}{does}", Tone.BAD, 0)
     ended = newest_job(state)
     if ended is not None:
         yield from _ended(ended, paint)

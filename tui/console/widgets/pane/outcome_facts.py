@@ -12,7 +12,7 @@ from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState, CopyIs, GuestIs, OutcomeKind, Phase
 from agentclient.model.text import uncut
 from tui.console.model.explained import explained
-from tui.console.model.sending import Sending, by_hand
+from tui.console.model.sending import step
 from tui.console.widgets.pane.fact import Fact
 from tui.console.widgets.table.cells import Paint
 from tui.shared.fit import safe
@@ -51,10 +51,9 @@ def outcome_facts(state: VmState, paint: Paint) -> Iterator[Fact]:
         yield Fact("next", uncut(verdict.next), tone, 1)
     elif state.progress is not None and not verdict.settled and not held:
         no_agent = state.agent.state is AgentState.CLOSED
-        step = START_IT if no_agent else NOTHING_YET
-        if paint.sending.to(state.vm) is not Sending.BY_KEYS:
-            step = by_hand(state.vm, ladder_command(state.vm))
-        yield Fact("next", step, Tone.NORMAL, 1)
+        by_key = START_IT if no_agent else NOTHING_YET
+        does = step(paint.sending, state.vm, by_key, ladder_command(state.vm))
+        yield Fact("next", does, Tone.NORMAL, 1)
     yield from _figures(verdict, paint, over=state.progress is None)
 
 
