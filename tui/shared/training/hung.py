@@ -41,12 +41,13 @@ def _window(diary: Diary) -> Iterator[Mark]:
     """Yield that the window was too short for the copy, or longer than it, or cut by a rung."""
     held = diary.last(What.HELD, VM)
     window = held_s(diary, VM)
-    if window is not None and window[0] < _COPY_S - _ABOUT_S:
-        text = f"you held {VM} for {in_words(round(window[0]))}, and its copy takes 10 s"
-        yield Mark(False, f"{text}: it was not made within the window", window[1])
-    if window is not None and window[0] > _LONG_S:
-        text = f"you held {VM} for {in_words(round(window[0]))}, and its copy takes 10 s"
-        yield Mark(False, f"{text}: its users waited", window[1])
+    if window is not None:
+        seconds, ended_at = window
+        text = f"you held {VM} for {in_words(round(seconds))}, and its copy takes 10 s"
+        if seconds < _COPY_S - _ABOUT_S:
+            yield Mark(False, f"{text}: it was not made within the window", ended_at)
+        elif seconds > _LONG_S:
+            yield Mark(False, f"{text}: its users waited", ended_at)
     deed = diary.first(What.RUNG_SYSRQ, VM, held)
     thaw = diary.first(What.THAW_SENT, VM, held)
     if deed is not None and (thaw is None or deed.at < thaw.at):
