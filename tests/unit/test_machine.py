@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from agentclient.freeze.effects import Effect, ReportEvent, Resync, Send
+from agentclient.freeze.effects import Resync
 from agentclient.freeze.freeze_plan import FreezePlan
 from agentclient.freeze.machine import Machine
 from agentclient.freeze.port_watch import PortWatch
@@ -21,6 +21,7 @@ from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import RunState
 from agentclient.model.vm import Vm, VmId
 from agentclient.protocol.qga_events import Reply, Synced
+from tests.unit.machine_effects import commands
 
 THAW = "guest-fsfreeze-thaw"
 UP = MonitorView(run_state=RunState.RUNNING, port_open=True, openings=3)
@@ -42,15 +43,6 @@ def a_thaw(*, owned: bool = True, patience_s: float = 0.0, ask: bool = False) ->
 def ended(machine: Machine) -> bool:
     """Whether it asks for nothing more."""
     return machine.done
-
-
-def commands(effects: list[Effect]) -> list[str]:
-    """What is written, in order."""
-    return [
-        one.command if isinstance(one, Send) else "sync"
-        for one in effects
-        if not isinstance(one, ReportEvent)
-    ]
 
 
 @pytest.mark.parametrize("make", [a_freeze, a_thaw])

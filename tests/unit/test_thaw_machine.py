@@ -16,6 +16,7 @@ from agentclient.model.events import EventKind, ThawEnded
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.states import Cause, FreezeState, Level, RunState, Stuck
 from agentclient.protocol.qga_events import Failure, PassedOver, Reply, Synced, WireEvent
+from tests.unit.machine_effects import commands
 
 STATUS, THAW = "guest-fsfreeze-status", "guest-fsfreeze-thaw"
 UP = MonitorView(RunState.RUNNING, port_open=True, openings=3)
@@ -49,15 +50,6 @@ def report_of(thaw: ThawMachine) -> ThawReport:
     """What it found."""
     assert thaw.report is not None
     return thaw.report
-
-
-def commands(effects: list[Effect]) -> list[str]:
-    """What is written, in order."""
-    return [
-        one.command if isinstance(one, Send) else "sync"
-        for one in effects
-        if not isinstance(one, ReportEvent)
-    ]
 
 
 def last_ticket(effects: list[Effect]) -> int:
