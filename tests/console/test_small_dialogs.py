@@ -294,7 +294,7 @@ async def test_a_dialog_is_arranged_anew_on_another_screen(still: StillClock) ->
         framed = dialog.query_one("#dialog").region
         assert framed.width == 72
         await session.pilot.resize_terminal(20, 5)
-        assert "Thaw, cancel" in session.text
+        await session.until(lambda: "Thaw, cancel" in session.text)
         await session.pilot.resize_terminal(80, 24)
-        assert dialog.query_one("#dialog").region == framed
-        assert "Stay (Esc)" in session.text
+        await session.until(lambda: dialog.query_one("#dialog").region == framed)
+        await session.until(lambda: "Stay (Esc)" in session.text)
