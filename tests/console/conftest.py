@@ -6,6 +6,7 @@ import pytest
 
 from tests.console.fakes import StillClock
 from tests.console.idle import patch_idle_wait
+from tests.console.style_sheets import patch_style_sheets
 
 
 @pytest.fixture
@@ -16,5 +17,6 @@ def still() -> StillClock:
 
 @pytest.fixture(autouse=True)
 def _rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let Pilot wait until the app has come to rest."""
+    """Let Pilot wait until the app has come to rest; style sheets are read once."""
     patch_idle_wait(monkeypatch)
+    patch_style_sheets(monkeypatch)
