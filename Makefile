@@ -13,7 +13,7 @@ export PYTHONDONTWRITEBYTECODE :=
 TESTS = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder $(AGAIN)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check guests other rest compiled lab soak bench pictures man packages clean
+.PHONY: help run test check guests other console unit compiled lab soak bench pictures man packages clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -22,7 +22,7 @@ run: $(RUN) ## the console on this machine's VMs, or a drill; without a terminal
 	@$(BIN)/frostwatch --or-drill
 
 test: ## lint, types, import contracts, and the tests (but those of `make soak` and `make bench`)
-	@$(MAKE) --no-print-directory --output-sync -j 4 check guests other rest
+	@$(MAKE) --no-print-directory --output-sync -j 5 check guests other console unit
 
 check: $(DEV)
 	$(BIN)/ruff check .
@@ -32,13 +32,16 @@ check: $(DEV)
 
 # The longest: it is seen as it goes (`+`), and of the others what they print when they have ended.
 guests: compiled
-	+$(TESTS) -n 5 tests/faults tests/guests
+	+$(TESTS) -n 3 tests/faults tests/guests
 
 other: compiled
-	$(OTHER) $(TESTS) -n 2 -m both tests/guests
+	$(OTHER) $(TESTS) -n 1 -m both tests/guests
 
-rest: compiled
-	$(TESTS) -n 6 tests/console tests/unit
+console: compiled
+	$(TESTS) -n 1 tests/console
+
+unit: compiled
+	$(TESTS) -n 1 tests/unit
 
 # Once, and not by each worker at the same time.
 compiled: $(DEV) packages
