@@ -19,9 +19,12 @@ from tests.guests.lab.libvirtd import Libvirtd, VirshError
 from tests.guests.lab.loads import AppendLoad, DatabaseLoad, Stall, Stalls
 from tests.guests.lab.options import BootOptions, Options
 from tests.guests.lab.packages import needs, why_not
+from tests.guests.lab.patience import BOOT_S, PATIENCE_S
 from tests.guests.lab.raw import RawClient, Silence
 
 __all__ = [
+    "BOOT_S",
+    "PATIENCE_S",
     "AppendLoad",
     "BootOptions",
     "DatabaseLoad",

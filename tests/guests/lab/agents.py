@@ -7,11 +7,14 @@ from typing import Literal
 
 from tests.guests.lab.errors import LabError, ShellError
 from tests.guests.lab.machine import Machine
+from tests.guests.lab.patience import PATIENCE_S
 from tests.guests.lab.shell import wait_until
 
 Moment = Literal["freeze", "thaw"]
 # More than any test lasts.
 _FOR_EVER_S = 100000
+# Where a held hook finds that it may end.
+_GO = "/run/lab/go"
 
 
 class AgentFaults(Machine):
@@ -41,7 +44,7 @@ class AgentFaults(Machine):
         except ShellError as error:
             raise LabError(f"{self.name}: no agent to kill: {error}") from error
 
-    def wait_agent_gone(self, timeout: float = 20.0) -> None:
+    def wait_agent_gone(self, timeout: float = PATIENCE_S) -> None:
         """Wait until no agent's process is left in the guest; seconds.
 
         Raises:
@@ -57,7 +60,7 @@ class AgentFaults(Machine):
         """Let a stopped agent go on (SIGCONT)."""
         self.kill_agent("CONT")
 
-    def start_agent(self, timeout: float = 20.0) -> None:
+    def start_agent(self, timeout: float = PATIENCE_S) -> None:
         """Start the agent if it does not run, and wait for its port; seconds."""
         if self.agent_pid() is None:
             self.shell("echo start >/run/lab/control")
@@ -99,6 +102,22 @@ class AgentFaults(Machine):
     def hanging_hook(self, moment: Moment = "freeze") -> None:
         """A hook that does not end until `clear_hook()`."""
         self.slow_hook(_FOR_EVER_S, moment)
+
+    def held_hook(self, moment: Moment = "freeze", *, fails: bool = False) -> None:
+        """A hook that does not end before `release_hook()`, however slow the machine is.
+
+        Args:
+            moment: "freeze" or "thaw".
+            fails: it fails then, with a word on stderr.
+        """
+        end = "echo no >&2; exit 3" if fails else "true"
+        self.shell(f"rm -f {_GO}")
+        wait = f"until [ -e {_GO} ]; do sleep 0.1; done"
+        self.set_hook(f"[ $1 != {moment} ] || {{ {wait}; {end}; }}")
+
+    def release_hook(self) -> None:
+        """Let the run of a `held_hook()` end, and those that follow end at once."""
+        self.shell(f": >{_GO}")
 
     def clear_hook(self) -> None:
         """Remove the hook and kill every run of it; an agent that waits for one sees it fail."""

@@ -12,12 +12,12 @@ from xml.sax.saxutils import escape, quoteattr
 from tests.guests.lab.guest import Guest
 from tests.guests.lab.image import Image
 from tests.guests.lab.libvirtd import Libvirtd
-from tests.guests.lab.machine import BOOT_TIMEOUT_S
 from tests.guests.lab.options import (
     AGENT_PORT,
     BootOptions,
     kernel_arguments,
 )
+from tests.guests.lab.patience import BOOT_S, PATIENCE_S
 from tests.guests.lab.process import Running
 from tests.guests.lab.qmp import LabMonitor
 from tests.guests.lab.shell import SerialShell, wait_until
@@ -113,7 +113,7 @@ class DomainGuest(Guest):
         ports = [one for one in self.qmp("query-chardev") if one["label"] == "charchannel0"]
         return bool(ports[0]["frontend-open"])
 
-    def wait_up(self, timeout: float = BOOT_TIMEOUT_S) -> None:
+    def wait_up(self, timeout: float = BOOT_S) -> None:
         """Wait until the guest is up, and libvirt knows that its agent is; seconds.
 
         Raises:
@@ -127,7 +127,7 @@ class DomainGuest(Guest):
         super().calm_down()
         self.wait_connected()
 
-    def wait_connected(self, timeout: float = 20.0) -> None:
+    def wait_connected(self, timeout: float = PATIENCE_S) -> None:
         """Wait until libvirt has an agent connected, if one is started at boot; seconds.
 
         Raises:

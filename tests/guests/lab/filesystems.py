@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from tests.guests.lab.agents import AgentFaults
 from tests.guests.lab.errors import LabError, ShellError
+from tests.guests.lab.patience import PATIENCE_S
 from tests.guests.lab.shell import wait_until
 
 # Writes to each mount that is not frozen; the names of those are told that were written to.
@@ -51,10 +52,10 @@ class FileSystems(AgentFaults):
         kernel flushes it.
         """
         names = " ".join(self.options.mounts)
-        return set(self.shell(f"sh /lab/frozen.sh {names}", timeout=20.0).split())
+        return set(self.shell(f"sh /lab/frozen.sh {names}").split())
 
-    def writable(self, mount: str, timeout: float = 2.0) -> bool:
-        """Whether a file on a mount can be written and synced within so many seconds.
+    def writable(self, mount: str, timeout: float = PATIENCE_S) -> bool:
+        """Whether a mount is thawed within so many seconds, and a file on it written and synced.
 
         On a frozen file system no write is begun, so none is left behind to go through later.
 
@@ -70,14 +71,14 @@ class FileSystems(AgentFaults):
         file = f"/mnt/{mount}/written-{secrets.token_hex(4)}"
         write = f"dd if=/dev/zero of={file} bs=4k count=1 conv=fsync 2>/dev/null && rm {file}"
         try:
-            self.shell(write, timeout=max(0.5, deadline - time.monotonic()))
+            self.shell(write)
         except ShellError as error:
             if error.code is None:
                 raise
             return False
         return True
 
-    def assert_thawed(self, timeout: float = 5.0) -> None:
+    def assert_thawed(self, timeout: float = PATIENCE_S) -> None:
         """Assert that every mount can be written to, within so many seconds each.
 
         Raises:
@@ -85,7 +86,7 @@ class FileSystems(AgentFaults):
         """
         # All at once first: each command of its own costs the emulation as much as what it does.
         try:
-            done = self.shell(_WRITE.format(mounts=" ".join(self.options.mounts)), timeout)
+            done = self.shell(_WRITE.format(mounts=" ".join(self.options.mounts)))
         except ShellError as error:
             if error.code is None:
                 raise
@@ -130,7 +131,7 @@ class FileSystems(AgentFaults):
         """
         blocks = max(1, size // 65536)
         file = f"/mnt/{mount}/dirty-{secrets.token_hex(4)}"
-        self.shell(f"dd if=/dev/urandom of={file} bs=64k count={blocks} 2>/dev/null", timeout=30.0)
+        self.shell(f"dd if=/dev/urandom of={file} bs=64k count={blocks} 2>/dev/null")
 
     def throttle(self, bytes_per_second: int | None, disk: str = "b") -> None:
         """Limit the writes to a disk from now on; None lifts the limit."""
@@ -154,7 +155,7 @@ class FileSystems(AgentFaults):
         Raises:
             ShellError: it is frozen already, or can't freeze.
         """
-        self.shell(f"fsfreeze --freeze /mnt/{mount}", timeout=60.0)
+        self.shell(f"fsfreeze --freeze /mnt/{mount}")
 
     def thaw_inside(self, mount: str | None = None) -> list[str]:
         """Thaw behind the agent's back.
@@ -173,13 +174,17 @@ class FileSystems(AgentFaults):
         thaw = "fsfreeze --unfreeze /mnt/$m 2>/dev/null && echo $m"
         return f"for m in {' '.join(names)}; do {thaw}; done; true"
 
-    def slow_flush(self, seconds: float) -> None:
-        """Make the next freeze spend about so many seconds in the kernel, flushing disk b."""
-        rate = 1 << 20
+    def slow_flush(self, seconds: float, rate: int = 1 << 20) -> None:
+        """Make the next freeze spend about so many seconds in the kernel, flushing disk b.
+
+        Args:
+            seconds: how long; to be on the safe side where `throttle(None)` ends it.
+            rate: bytes per second that the disk takes.
+        """
         self.throttle(rate)
         self.dirty("b", int(seconds * rate))
 
-    def kill_half_way(self, timeout: float = 30.0, respawn: float | None = None) -> None:
+    def kill_half_way(self, timeout: float = PATIENCE_S, respawn: float | None = None) -> None:
         """Kill the agent while it freezes the first of two file systems (b).
 
         To be called when a freeze has been sent after `slow_flush()`. In the end b is frozen, a is

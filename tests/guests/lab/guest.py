@@ -8,8 +8,8 @@ from typing import Unpack
 from tests.guests.lab import image, saved
 from tests.guests.lab.errors import LabError
 from tests.guests.lab.loads import Loads
-from tests.guests.lab.machine import BOOT_TIMEOUT_S
 from tests.guests.lab.options import BootOptions, Options
+from tests.guests.lab.patience import BOOT_S, PATIENCE_S
 from tests.guests.lab.shell import wait_until
 
 # An agent that remembers a freeze is ended, and its memory with it; a stopped one goes on.
@@ -44,7 +44,7 @@ class Guest(Loads):
         super().__init__(Options(**options))
         self._respawn = self.options.respawn
 
-    def wait_up(self, timeout: float = BOOT_TIMEOUT_S) -> None:
+    def wait_up(self, timeout: float = BOOT_S) -> None:
         """Wait until the guest is up, and its agent too if it is started at boot; seconds.
 
         Raises:
@@ -90,9 +90,9 @@ class Guest(Loads):
         respawn = self._respawn_command(self.options.respawn)
         script = [self._clear_hook_command(), respawn, self._thaw_command()]
         script += [": >/run/lab/hook.log", _FORGET_FREEZE]
-        self.shell("\n".join(script), timeout=60.0)
+        self.shell("\n".join(script))
         if self.options.autostart and self.options.agent != "none":
-            wait_until(self._agent_runs, 20.0, "the agent")
+            wait_until(self._agent_runs, PATIENCE_S, "the agent")
 
     def _agent_runs(self) -> bool:
         """Whether the agent is up; starts it if not."""

@@ -20,11 +20,11 @@ from typing import Self
 from tests.guests.lab import image, process
 from tests.guests.lab.errors import LabError
 from tests.guests.lab.libvirt_programs import Programs, ensure, not_root, on_host
+from tests.guests.lab.patience import PATIENCE_S
 from tests.guests.lab.release import tool, wanted
 from tests.guests.lab.shell import wait_until
 
 _KEEPER = Path(__file__).with_name("keeper.py")
-_START_S = 60.0
 _VIRSH_S = 120.0
 _SETTINGS = 'stdio_handler = "file"\nsecurity_driver = "none"\n'
 _LOG = 'log_level = 3\nlog_outputs = "1:file:{log}"\n'
@@ -123,7 +123,7 @@ class Libvirtd:
         Raises:
             LabError: it does not.
         """
-        wait_until(self._answers, _START_S, "libvirt's daemon to answer", step=0.05)
+        wait_until(self._answers, PATIENCE_S, "libvirt's daemon to answer", step=0.05)
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
         """Send the daemon alone a signal; its guests go on."""
@@ -133,7 +133,7 @@ class Libvirtd:
         """Start a daemon that has ended once more, on the same state."""
         assert self._keeper is not None
         assert self._keeper.stdin is not None
-        wait_until(lambda: not Path(f"/proc/{self.pid}").exists(), 20.0, "the daemon's end")
+        wait_until(lambda: not Path(f"/proc/{self.pid}").exists(), PATIENCE_S, "the daemon's end")
         self._keeper.stdin.write("\n")
         self._keeper.stdin.flush()
         self._read_pid()

@@ -13,12 +13,12 @@ from typing import Literal
 
 from tests.guests.lab.errors import LabError
 from tests.guests.lab.filesystems import FileSystems
+from tests.guests.lab.patience import PATIENCE_S
 from tests.guests.lab.shell import wait_until
 
 # The files at the root of a mount's file system.
 COUNTER = "counter"
 DATABASE = "rows.db"
-_START_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class AppendLoad:
         """The counter of the last record that is durable on every mount; to begin `stalls` at."""
         return min(self.durable().values())
 
-    def wait_for(self, records: int, timeout: float = 30.0) -> None:
+    def wait_for(self, records: int, timeout: float = PATIENCE_S) -> None:
         """Wait until so many more records are durable; seconds.
 
         Raises:
@@ -225,5 +225,5 @@ class Loads(FileSystems):
         """Wait for a condition (for `sh`); what was started says why it does not come."""
         errors = f"/run/lab/{name}.errors"
         look = f"{{ {condition}; }} 2>/dev/null && exit; [ ! -s {errors} ] || break; sleep 0.05"
-        looks = f"for n in $(seq {int(_START_S / 0.05)}); do {look}; done"
-        self.shell(f"{looks}; cat {errors}; exit 1", timeout=_START_S + 30.0)
+        looks = f"for n in $(seq {int(PATIENCE_S / 0.05)}); do {look}; done"
+        self.shell(f"{looks}; cat {errors}; exit 1", timeout=PATIENCE_S + 30.0)

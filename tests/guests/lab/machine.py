@@ -13,11 +13,9 @@ from tests.guests.lab import image, process, saved
 from tests.guests.lab.errors import LabError
 from tests.guests.lab.options import AGENT_CHARDEV, Options, Places
 from tests.guests.lab.options import qemu_arguments as make_arguments
+from tests.guests.lab.patience import BOOT_S, PATIENCE_S
 from tests.guests.lab.qmp import Json, LabMonitor
 from tests.guests.lab.shell import SerialShell, wait_until
-
-# Generous, for a machine that is busy with other tests.
-BOOT_TIMEOUT_S = 90.0
 
 
 class Machine:
@@ -114,7 +112,7 @@ class Machine:
         """Whether QEMU runs."""
         return self._process.poll() is None
 
-    def wait_ready(self, timeout: float = BOOT_TIMEOUT_S) -> None:
+    def wait_ready(self, timeout: float = BOOT_S) -> None:
         """Wait until the guest's disks are mounted and its shell answers; seconds.
 
         Raises:
@@ -127,7 +125,7 @@ class Machine:
         if not self.boot_seconds:
             self.boot_seconds = time.monotonic() - self._started
 
-    def shell(self, cmd: str, timeout: float = 10.0) -> str:
+    def shell(self, cmd: str, timeout: float = PATIENCE_S) -> str:
         """Run a command in the guest as root; see `SerialShell.run`.
 
         Raises:
@@ -145,7 +143,7 @@ class Machine:
             command, {name.replace("_", "-"): value for name, value in arguments.items()}
         )
 
-    def wait_event(self, name: str, timeout: float = 10.0, after: int = 0) -> Json:
+    def wait_event(self, name: str, timeout: float = PATIENCE_S, after: int = 0) -> Json:
         """Wait for one of QEMU's events; `after` as in `LabMonitor.wait_event`.
 
         Raises:
@@ -164,7 +162,7 @@ class Machine:
                 return bool(device["frontend-open"])
         return None
 
-    def wait_agent(self, timeout: float = 20.0, is_open: bool = True) -> None:
+    def wait_agent(self, timeout: float = PATIENCE_S, is_open: bool = True) -> None:
         """Wait until the agent's port is open (or closed), as the lab's monitor sees it.
 
         An ISA serial port has no state: there the agent's process is asked for its open files.
@@ -191,7 +189,7 @@ class Machine:
         """Let the virtual CPU run again."""
         self.qmp("cont")
 
-    def suspend(self, timeout: float = 20.0) -> None:
+    def suspend(self, timeout: float = PATIENCE_S) -> None:
         """Suspend to RAM (S3) from inside the guest; seconds.
 
         Raises:
@@ -203,7 +201,7 @@ class Machine:
         self._shell.fire("echo mem >/sys/power/state &")
         self.wait_event("SUSPEND", timeout, after=seen)
 
-    def wake(self, timeout: float = 20.0) -> None:
+    def wake(self, timeout: float = PATIENCE_S) -> None:
         """Wake a suspended guest up, and wait until it answers; seconds.
 
         Raises:
@@ -214,7 +212,7 @@ class Machine:
         self.wait_event("WAKEUP", timeout, after=seen)
         wait_until(self._shell.answers, timeout, "the shell after waking up")
 
-    def panic(self, timeout: float = 20.0) -> None:
+    def panic(self, timeout: float = PATIENCE_S) -> None:
         """Make the guest's kernel panic, and wait until it has.
 
         Raises:
@@ -226,7 +224,7 @@ class Machine:
         else:
             wait_until(lambda: "Kernel panic" in self.console_log, timeout, "a kernel panic")
 
-    def power_off(self, timeout: float = 20.0) -> None:
+    def power_off(self, timeout: float = PATIENCE_S) -> None:
         """Power the guest off from inside; waits for QEMU's word on it (SHUTDOWN)."""
         self._shell.fire("poweroff -f")
         self.wait_event("SHUTDOWN", timeout)

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
+from tests.guests.lab.patience import PATIENCE_S
 from tests.guests.lab.qemu import Qemu
 from tests.guests.lab.release import tool
 
@@ -64,7 +65,7 @@ def start(qemu: Qemu, arguments: list[str], log: Path) -> subprocess.Popen[bytes
     return _STARTER.submit(launch).result()
 
 
-def connect(path: Path, process: Running, timeout: float = 20.0) -> socket.socket | None:
+def connect(path: Path, process: Running, timeout: float = PATIENCE_S) -> socket.socket | None:
     """Connect to a socket that QEMU is about to make; None if QEMU ends or takes too long.
 
     Args:

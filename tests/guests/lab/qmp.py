@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from tests.guests.lab.errors import LabError, QmpError
+from tests.guests.lab.patience import PATIENCE_S
 
 Json = dict[str, Any]
 
@@ -30,7 +31,7 @@ class LabMonitor:
     def __init__(
         self,
         connection: socket.socket,
-        timeout: float = 20.0,
+        timeout: float = PATIENCE_S,
         on_event: Callable[[Json], None] = lambda _: None,
     ) -> None:
         self.timeout = timeout

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import Any, Self
 
+from tests.guests.lab.patience import PATIENCE_S
+
 Json = dict[str, Any]
 
 
@@ -31,7 +33,7 @@ class RawClient:
         OSError: nobody listens there.
     """
 
-    def __init__(self, path: Path, timeout: float = 5.0) -> None:
+    def __init__(self, path: Path, timeout: float = PATIENCE_S) -> None:
         self.timeout = timeout
         self.buffer = b""
         self._socket = socket.socket(socket.AF_UNIX)
@@ -126,11 +128,11 @@ class RawClient:
             raise RuntimeError(f"{name}: {reply['error']}")
         return reply["return"]
 
-    def freeze(self, timeout: float = 30.0) -> Any:
+    def freeze(self, timeout: float = PATIENCE_S) -> Any:
         """Freeze everything and give the count; somebody else's freeze, so a foreign one."""
         return self.call("guest-fsfreeze-freeze", timeout=timeout)
 
-    def thaw(self, timeout: float = 30.0) -> Any:
+    def thaw(self, timeout: float = PATIENCE_S) -> Any:
         """Thaw everything and give the count."""
         return self.call("guest-fsfreeze-thaw", timeout=timeout)
 

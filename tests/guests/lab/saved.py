@@ -22,6 +22,7 @@ from tests.guests.lab import process
 from tests.guests.lab.errors import LabError
 from tests.guests.lab.image import Image
 from tests.guests.lab.options import Options, Places, qemu_arguments
+from tests.guests.lab.patience import PATIENCE_S
 from tests.guests.lab.qmp import LabMonitor
 from tests.guests.lab.release import keep, wanted
 
@@ -31,7 +32,6 @@ _MEMORY = "memory.qcow2"
 _CONSOLE = "console.log"
 _JOB = "lab-state"
 _NODE = "lab-memory"
-_PATIENCE_S = 60.0
 # Each takes some 100 MB, and is made anew in a few seconds.
 _KEPT_FOR_S = 24 * 3600.0
 # What loading says on the monitor, and a boot does not.
@@ -167,14 +167,14 @@ def _run(monitor: LabMonitor, command: str, devices: list[str]) -> None:
     arguments: dict[str, object] = {"job-id": _JOB, "tag": _TAG, "devices": devices}
     if command != "snapshot-delete":
         arguments["vmstate"] = _NODE
-    deadline = time.monotonic() + _PATIENCE_S
+    deadline = time.monotonic() + PATIENCE_S
     monitor.execute(command, arguments)
     while True:
         (job,) = [one for one in monitor.execute("query-jobs") if one["id"] == _JOB]
         if job["status"] == "concluded":
             break
         if time.monotonic() > deadline:
-            raise LabError(f"{command} is not done in {_PATIENCE_S:g} s")
+            raise LabError(f"{command} is not done in {PATIENCE_S:g} s")
         time.sleep(0.005)
     monitor.execute("job-dismiss", {"id": _JOB})
     if "error" in job:

@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable
 
 from tests.guests.lab.errors import LabError, ShellError
+from tests.guests.lab.patience import BOOT_S, PATIENCE_S
 
 _MARK = b"\x1e"
 _READY = _MARK + b"READY\n"
 # What a slow machine may add to a command's own limit.
-_GRACE_S = 15.0
+_GRACE_S = PATIENCE_S
 
 
 class SerialShell:
@@ -58,7 +59,7 @@ class SerialShell:
             self._news.wait_for(lambda: self._ended or self._up(), timeout)
             return self._up() and not self._ended
 
-    def run(self, command: str, timeout: float = 10.0) -> str:
+    def run(self, command: str, timeout: float = PATIENCE_S) -> str:
         """Run a command and give what it printed (both streams, UTF-8 or replaced).
 
         A command that outlives its timeout is killed; should it be blocked in the kernel, it is
@@ -73,7 +74,7 @@ class SerialShell:
                 (None), paused for example.
         """
         with self._turn:
-            if not self.wait_ready(timeout + _GRACE_S):
+            if not self.wait_ready(timeout + BOOT_S):
                 raise ShellError(command, None, "the guest is not up")
             status, output = self._ask(command, timeout)
         text = output.decode(errors="replace")

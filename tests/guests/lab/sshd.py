@@ -24,6 +24,7 @@ from tests.guests.lab.errors import LabError, LabUnavailable
 from tests.guests.lab.libvirt_programs import not_root
 from tests.guests.lab.libvirtd import Libvirtd
 from tests.guests.lab.packages import SSH_TOOLS
+from tests.guests.lab.patience import PATIENCE_S
 from tests.guests.lab.release import own_codename, run, tail, tool, wanted
 from tests.guests.lab.shell import wait_until
 from tests.guests.lab.unpacked import unpacked
@@ -31,7 +32,6 @@ from tests.guests.lab.unpacked import unpacked
 HOST = "127.0.0.1"
 ALIAS = "the-lab"  # what its host key is known as, whichever port leads there
 _KEEPER = Path(__file__).with_name("keeper.py")
-_START_S = 30.0
 _LIBRARIES = ("lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu")
 _USER_IN_NAMESPACE = "lab"
 _SETTINGS = """
@@ -88,7 +88,7 @@ class Sshd:
             self.user = _USER_IN_NAMESPACE if in_namespace else pwd.getpwuid(os.getuid()).pw_name
             self._write(tree, helper, daemon)
             self._keeper = self._start(tree, in_namespace=in_namespace)
-            wait_until(self._listens, _START_S, "the daemon of ssh", step=0.02)
+            wait_until(self._listens, PATIENCE_S, "the daemon of ssh", step=0.02)
         except BaseException:
             self.close()
             raise
