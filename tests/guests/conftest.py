@@ -56,6 +56,9 @@ _LONG = (
 )
 
 
+# How long a test of a guest may take on a machine that is ten times slower than an idle one.
+TEST_S = 600.0
+
 # What QEMU, the agent and the lab do, which no change of ours changes: `make test` runs those of
 # `both` on the other Debian, and `make soak` all.
 _FACTS = (
@@ -91,15 +94,26 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test in this folder, and those that are run on both Debians; long files first."""
+    """Mark every test in this folder, and those that are run on both Debians; long files first.
+
+    Each may take long, unless it or the command line says for how long: it waits for guests that
+    boot, and each wait has a limit of its own.
+    """
     for item in items:
         if _HERE in item.path.parents:
             item.add_marker(pytest.mark.guest)
+            if item.get_closest_marker("timeout") is None and not _timeout_is_given(item.config):
+                item.add_marker(pytest.mark.timeout(TEST_S))
             if item.nodeid in CHOSEN:
                 item.add_marker(pytest.mark.both)
             if item.path.name in _FACTS or item.nodeid in SELDOM:
                 item.add_marker(pytest.mark.soak)
     items.sort(key=_rank)
+
+
+def _timeout_is_given(config: pytest.Config) -> bool:
+    """Whether the command line says for how long a test may take."""
+    return config.getoption("timeout", None) is not None
 
 
 def _rank(item: pytest.Item) -> int:
