@@ -16,12 +16,10 @@ from agentclient.jobs.verify import Verified, verify_folder
 from agentclient.model.events import Event, StageBegan
 from agentclient.model.job import Consistency, FreezePolicy, JobOutcome, JobResult, JobStage
 from tests.guests.copy_window import LONG_WINDOW
-from tests.guests.lab import Guest
+from tests.guests.lab import PATIENCE_S, Guest
 from tests.guests.lab.copies import raw_copy
 from tests.guests.lab.process import copy_disk
 from tests.guests.lab.release import tool
-
-PATIENCE_S = 90.0
 
 
 class Backups:

@@ -34,7 +34,7 @@ def ping(path: str) -> bool:
 def qmp(path: str, command: str, **arguments: Any) -> Any:
     """Run a command in a connection of its own."""
     with socket.socket(socket.AF_UNIX) as monitor:
-        monitor.settimeout(20.0)
+        monitor.settimeout(60.0)
         monitor.connect(path)
         with monitor.makefile("rwb") as stream:
             stream.readline()

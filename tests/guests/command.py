@@ -16,7 +16,7 @@ from agentclient.access.host.other_holders import holders_for
 from agentclient.access.host.process import process_of
 from agentclient.holder.other_holder import NotAsked, OtherHolder
 from agentclient.model.vm import Vm
-from tests.guests.lab import Guest
+from tests.guests.lab import PATIENCE_S, Guest
 from tests.guests.lab.shell import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -83,7 +83,9 @@ class Frostwatch:
                     os.kill(holder, each)
 
 
-def ended(child: subprocess.Popen[str], timeout_s: float = 60) -> tuple[int, list[Json], str]:
+def ended(
+    child: subprocess.Popen[str], timeout_s: float = PATIENCE_S
+) -> tuple[int, list[Json], str]:
     """Wait for its end; return its exit code, what it told, and what it said to a person."""
     out, err = child.communicate(timeout=timeout_s)
     return child.returncode, [json.loads(line) for line in out.splitlines()], err
@@ -113,7 +115,7 @@ def await_armed(holder: int, vm: Vm) -> None:
             return False
         return True
 
-    wait_until(has_it, 30.0, "a holder that has the guest")
+    wait_until(has_it, PATIENCE_S, "a holder that has the guest")
     time.sleep(0.5)  # the console says next what it has sent already
 
 

@@ -12,12 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.guests.lab import Guest, LabError, RawClient
+from tests.guests.lab import PATIENCE_S, Guest, LabError, RawClient
 from tests.guests.lab.copies import raw_copy
 from tests.guests.lab.process import make_disk
 
 Json = dict[str, Any]
-PATIENCE_S = 60.0
 
 
 @contextmanager

@@ -29,10 +29,7 @@ from agentclient.model.states import OutcomeKind, Transport
 from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
 from agentclient.operations.manager import OperationManager
 from agentclient.operations.operation import AnyOperation
-from tests.guests.lab import Guest
-
-# How long a test waits for anything; generous, for a machine that is busy with other tests.
-PATIENCE_S = 40.0
+from tests.guests.lab import PATIENCE_S, Guest
 
 
 class Times(TypedDict, total=False):
@@ -233,8 +230,8 @@ class Operator:
         self.close()
 
     def freeze(self, *mounts: str, strict: bool = False, **times: Unpack[Times]) -> Running:
-        """Begin a freeze; the thaw is waited for 20 s only, unless `times` says otherwise."""
-        schedule = Schedule(**({"thaw_timeout_s": 20.0} | times))
+        """Begin a freeze; its thaw may have to wait for a guest that boots on a slow machine."""
+        schedule = Schedule(**({"thaw_timeout_s": PATIENCE_S} | times))
         running = Running(self.fleet, self.vm)
         running.operation = self.operations.freeze(
             self.vm,
@@ -256,7 +253,7 @@ class Operator:
             self.vm,
             step if isinstance(step, Step) else Step(step),
             person=person,
-            times=RescueTimes(**times),
+            times=RescueTimes(**({"agent_s": PATIENCE_S} | times)),
             on_event=running.listen,
         )
         return running
@@ -326,6 +323,6 @@ def all_read(guest: Guest) -> int:
 def agent_cpu_s(guest: Guest, seconds: float) -> float:
     """How much CPU time the agent uses in so many seconds from now on."""
     look = "cut -d' ' -f14,15 /proc/$(pidof qemu-ga)/stat"
-    used = guest.shell(f"{look}; sleep {seconds:g}; {look}", timeout=seconds + 10).split()
+    used = guest.shell(f"{look}; sleep {seconds:g}; {look}", timeout=seconds + PATIENCE_S).split()
     before, after = (sum(map(int, pair)) for pair in (used[:2], used[2:]))
     return (after - before) / 100

@@ -68,7 +68,7 @@ class RoomyGuest(DomainGuest):
         words = ["-t", "-e", "0", "-k", str(socket), "-x", "slow", "--object", group]
         program = tool("qemu-nbd") or "qemu-nbd"
         self._server = subprocess.Popen([program, *words, "--image-opts", options])
-        wait_until(socket.exists, 20.0, "the server of its large disk")
+        wait_until(socket.exists, PATIENCE_S, "the server of its large disk")
         more = _LARGE_DISK.format(socket=socket, target=LARGE)
         return super()._xml(built).replace("  </devices>", more, 1)
 
@@ -199,8 +199,8 @@ def nothing_is_left(guest: DomainGuest) -> None:
     QEMU ends a cancelled job when what it reads from a slow disk has come, and what is said of a
     command's copy goes with it.
     """
-    wait_until(lambda: guest.qmp("query-jobs") == [], 20.0, "the end of its jobs")
-    wait_until(lambda: said_of_copies(guest) == [], 20.0, "what is said of copies to go")
+    wait_until(lambda: guest.qmp("query-jobs") == [], PATIENCE_S, "the end of its jobs")
+    wait_until(lambda: said_of_copies(guest) == [], PATIENCE_S, "what is said of copies to go")
     assert "None" in guest.daemon.virsh("domjobinfo", guest.name)
     guest.assert_thawed()
 

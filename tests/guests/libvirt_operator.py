@@ -11,10 +11,8 @@ from agentclient.backends.libvirt.uris import Uri
 from agentclient.model.snapshot import MonitorView
 from agentclient.model.vm import Vm
 from tests.guests.freezing import Operator
-from tests.guests.lab import DomainGuest
+from tests.guests.lab import PATIENCE_S, DomainGuest
 from tests.guests.lab.shell import wait_until
-
-SOON_S = 20.0
 
 
 class DomainOperator(Operator):
@@ -43,7 +41,7 @@ class DomainOperator(Operator):
             found[:] = [vm for vm in self.backend.list_vms() if vm.title == self.guest.name]
             return bool(found)
 
-        wait_until(look, SOON_S, f"{self.guest.name} to be listed", step=0.05)
+        wait_until(look, PATIENCE_S, f"{self.guest.name} to be listed", step=0.05)
         return found[0]
 
     def look(self) -> MonitorView:

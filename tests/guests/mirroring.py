@@ -77,7 +77,7 @@ class Mirrors:
         assert outcome is not None, "\n".join(self.told)
         return outcome
 
-    def wait_stage(self, stage: JobStage, timeout: float = 30.0) -> None:
+    def wait_stage(self, stage: JobStage, timeout: float = PATIENCE_S) -> None:
         """Wait until it has come to a stage; seconds."""
         deadline = time.monotonic() + timeout
         while stage not in self.stages:

@@ -11,9 +11,7 @@ from agentclient.fleet.watch_events import WatchEvent, WatchEventKind, WatchLog
 from agentclient.model.clock import now
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import OthersState
-from tests.guests.lab import Guest
-
-PATIENCE_S = 30.0
+from tests.guests.lab import PATIENCE_S, Guest
 
 
 class Seen(NamedTuple):

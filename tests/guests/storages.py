@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.guests.lab import PATIENCE_S
 from tests.guests.lab.shell import wait_until
 
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a file system")
@@ -72,7 +73,7 @@ def unanswered(place: Path) -> Iterator[Path]:
 def _unmount(place: Path) -> None:
     """Unmount it as soon as a process that was left behind has ended."""
     words = ["umount", str(place)]
-    wait_until(lambda: subprocess.run(words, check=False).returncode == 0, 20.0, "unmounted")
+    wait_until(lambda: subprocess.run(words, check=False).returncode == 0, PATIENCE_S, "unmounted")
 
 
 def _mount(*how: str) -> None:

@@ -25,7 +25,7 @@ from tests.guests.backing_up import (
 from tests.guests.command import Frostwatch
 from tests.guests.conftest import Boot
 from tests.guests.copying import size_of
-from tests.guests.lab import Guest, check_copy, check_database
+from tests.guests.lab import PATIENCE_S, Guest, check_copy, check_database
 from tests.guests.lab.release import tool
 from tests.guests.lab.shell import wait_until
 from tests.guests.snapshotting import Photographer
@@ -172,7 +172,7 @@ def test_a_record_that_a_killed_qemu_has_left_is_not_relied_on_and_goes_with_a_f
     again = booted()
     with Backups(again, tmp_path / "to") as backups:
         assert list(bitmaps(again)["a"]) == [recorder(first)]
-        refused = backups.start("a", incremental=True).wait(30.0)
+        refused = backups.start("a", incremental=True).wait(PATIENCE_S)
         assert refused is not None
         assert refused.refusal is JobRefusal.BITMAP
         assert "can't be relied on" in refused.reason
@@ -237,7 +237,7 @@ def _exchange_names(guest: Guest) -> None:
 
 def test_an_incremental_one_needs_something_to_build_on(writer: Guest, tmp_path: Path) -> None:
     def refused() -> str:
-        outcome = backups.start("a", incremental=True).wait(30.0)
+        outcome = backups.start("a", incremental=True).wait(PATIENCE_S)
         assert outcome is not None
         assert outcome.refusal is JobRefusal.BITMAP
         assert outcome.result is JobResult.REFUSED
@@ -273,7 +273,7 @@ def test_a_vm_that_was_renamed_ends_the_chain_of_its_former_name(
         elsewhere.make("a")
         (kept,) = set(bitmaps(writer)["a"]) - {recorder(old)}
     with Backups(writer, to, name="renamed") as after:
-        refused = after.start("a", incremental=True).wait(30.0)
+        refused = after.start("a", incremental=True).wait(PATIENCE_S)
         assert refused is not None
         assert (
             f"it was called {writer.name} then, and has backups in {old.parent}" in refused.reason
@@ -297,7 +297,7 @@ def test_a_raw_disk_has_full_backups_alone(boot: Boot, tmp_path: Path) -> None:
     with Backups(guest, tmp_path / "to") as backups:
         _, folder = backups.make()
         assert "no incremental backup can be built on this one" in backups.texts
-        outcome = backups.start(incremental=True).wait(30.0)
+        outcome = backups.start(incremental=True).wait(PATIENCE_S)
         assert outcome is not None
         assert outcome.refusal is JobRefusal.BITMAP
         assert "raw" in outcome.reason
@@ -315,7 +315,7 @@ def test_what_a_copy_lacks_and_what_is_in_the_clear_is_told(boot: Boot, tmp_path
     luks = ["-f", "luks", "-o", "key-secret=key,iter-time=10", str(vault), "4M"]
     command = ["qemu-img", "create", "-q", *secret, *luks]
     # It measures how quick the CPU is, and fails where others use it as well.
-    wait_until(lambda: subprocess.run(command).returncode == 0, 60.0, "an encrypted image")
+    wait_until(lambda: subprocess.run(command).returncode == 0, PATIENCE_S, "an encrypted image")
     guest = boot(
         name="lacking",
         mounts=("a",),

@@ -38,7 +38,7 @@ from tests.guests.backing_up import (
 from tests.guests.command import Frostwatch
 from tests.guests.conftest import Boot
 from tests.guests.copying import add_target, backup, transaction
-from tests.guests.lab import Guest, check_copy
+from tests.guests.lab import PATIENCE_S, Guest, check_copy
 from tests.guests.lab.shell import wait_until
 from tests.guests.storages import ROOT, hanging, on_loop, small
 from tests.guests.threads import threads_kept
@@ -64,7 +64,7 @@ def copying(guest: Guest) -> None:
         jobs = guest.qmp("query-jobs")
         return any((one["type"], one["status"]) == ("backup", "running") for one in jobs)
 
-    wait_until(runs, 30.0, "a backup's job")
+    wait_until(runs, PATIENCE_S, "a backup's job")
 
 
 def _failed(outcome: JobOutcome | None, *words: str) -> JobOutcome:
@@ -84,7 +84,7 @@ def _nothing_below(folder: Path) -> None:
 def test_without_room_nothing_is_begun(writer: Guest, tmp_path: Path) -> None:
     nodes = node_names(writer)
     with small(tmp_path / "small", "2m") as place, Backups(writer, place) as backups:
-        outcome = backups.start().wait(30.0)
+        outcome = backups.start().wait(PATIENCE_S)
         assert outcome is not None
         assert outcome.refusal is JobRefusal.NO_SPACE
         assert outcome.window is None
@@ -113,7 +113,7 @@ def test_a_target_that_becomes_full_breaks_the_backup_alone(
                 file.write(bytes(70 << 20))
 
         job = backups.start(on_event=in_the_window(fill), fleece=where)
-        outcome = _failed(job.wait(60.0), "No space left on device")
+        outcome = _failed(job.wait(PATIENCE_S), "No space left on device")
         assert outcome.left == ()
         load.wait_for(10)
         filler.unlink()
@@ -146,7 +146,7 @@ def test_without_a_fleece_the_vm_that_a_full_target_stops_goes_on(
 
         then = in_the_stage(JobStage.COPYING, fill_and_write)
         outcome = _failed(
-            backups.start("a", on_event=then, limit=1, fleece="off").wait(60.0),
+            backups.start("a", on_event=then, limit=1, fleece="off").wait(PATIENCE_S),
             "the VM has stopped at an error of a storage (io-error)",
         )
         assert outcome.left == ()
@@ -171,7 +171,7 @@ def test_the_vm_that_a_killed_ones_full_target_stops_goes_on_once_that_is_cleare
         more = ("--to", str(place), "--disk", "a", "--fleece", "off", "--rate", "1")
         child = frostwatch.start("backup", writer.name, *more)
         copying(writer)
-        wait_until(lambda: not writer.frozen_mounts(), 30.0, "the thaw")
+        wait_until(lambda: not writer.frozen_mounts(), PATIENCE_S, "the thaw")
         child.kill()
         child.wait()
         filler = place / "filler"
@@ -179,7 +179,7 @@ def test_the_vm_that_a_killed_ones_full_target_stops_goes_on_once_that_is_cleare
             file.write(bytes(80 << 20))
         again = "dd if=/dev/zero of=/mnt/a/old bs=1M count=20 conv=notrunc,fsync"
         writer.shell(f"{again} >/dev/null 2>&1 &")
-        wait_until(lambda: writer.status() == "io-error", 60.0, "a write that fails")
+        wait_until(lambda: writer.status() == "io-error", PATIENCE_S, "a write that fails")
         code, (told,), said = frostwatch.run("jobs", "--clear", writer.name)
         assert (code, told["cleared"]["resumed"], told["cleared"]["left"]) == (0, True, []), said
         assert writer.status() == "running"
@@ -188,7 +188,7 @@ def test_the_vm_that_a_killed_ones_full_target_stops_goes_on_once_that_is_cleare
     frostwatch.close()
     nothing_is_left(writer, nodes)
     assert bitmaps(writer) == begun
-    writer.assert_thawed(30.0)
+    writer.assert_thawed()
 
 
 def test_a_failure_loses_nothing_of_the_chain(writer: Guest, tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_failure_loses_nothing_of_the_chain(writer: Guest, tmp_path: Path) -> 
         time.sleep(1.0)
         load.wait_for(10)
         job.cancel()
-        outcome = job.wait(60.0)
+        outcome = job.wait(PATIENCE_S)
         assert outcome is not None
         assert outcome.result is JobResult.CANCELLED
         assert outcome.left == ()
@@ -221,11 +221,11 @@ def test_a_filter_stays_as_long_as_others_have_theirs_above(boot: Boot, tmp_path
     with Backups(guest, tmp_path / "to") as backups:
         job = backups.start(limit=1)
         copying(guest)
-        wait_until(lambda: not guest.frozen_mounts(), 60.0, "the thaw")
+        wait_until(lambda: not guest.frozen_mounts(), PATIENCE_S, "the thaw")
         add_target(guest, "a", tmp_path / "theirs.qcow2")
         transaction(guest, [backup(guest, "a", "to-a", speed=1)])
         job.cancel()
-        outcome = job.wait(90.0)
+        outcome = job.wait(PATIENCE_S)
     assert outcome is not None
     assert outcome.result is JobResult.CANCELLED
     (clause,) = [one for one in outcome.left if "the filter" in one]
@@ -246,7 +246,7 @@ def test_files_that_are_moved_away_while_they_are_written_are_named(
         (file,) = (tmp_path / "to").rglob("a.qcow2")
         file.rename(aside)
         job.cancel()
-        outcome = job.wait(60.0)
+        outcome = job.wait(PATIENCE_S)
         assert outcome is not None
         assert outcome.left == (f"the incomplete file {file}, which was moved to {aside}",)
     aside.unlink()
@@ -266,7 +266,7 @@ def test_files_that_are_moved_away_while_they_are_written_are_named(
     assert str(file) in clause
     assert str(aside) in clause
     nothing_is_left(writer, nodes)
-    writer.assert_thawed(30.0)
+    writer.assert_thawed()
 
 
 def test_the_agent_killed_in_the_window_is_no_consistent_copy(boot: Boot, tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_the_agent_killed_in_the_window_is_no_consistent_copy(boot: Boot, tmp_pa
     nodes = node_names(guest)
     with Backups(guest, tmp_path / "to") as backups:
         job = backups.start(on_event=in_the_window(guest.kill_agent))
-        outcome = _failed(job.wait(60.0), "no consistent copy was taken")
+        outcome = _failed(job.wait(PATIENCE_S), "no consistent copy was taken")
         assert outcome.window is not None
         assert not outcome.window.certified
         _nothing_below(tmp_path / "to")
@@ -293,7 +293,7 @@ def test_a_guest_that_others_thaw_before_the_copy_is_taken(
 ) -> None:
     with Backups(writer, tmp_path / "to") as backups:
         job = backups.start(policy=policy, on_event=in_the_window(backups.thaw))
-        outcome = job.wait(90.0)
+        outcome = job.wait(PATIENCE_S)
         assert outcome is not None, backups.texts
         if policy is FreezePolicy.REQUIRE:
             _failed(outcome, "the guest was thawed before the copy could be taken")
@@ -318,16 +318,17 @@ def test_what_is_taken_while_the_guest_is_being_thawed_is_not_consistent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     nodes, take = node_names(writer), getattr(owner, taken_by)
-    writer.slow_hook(3.0, "thaw")  # it writes again long before its agent says so
+    writer.held_hook("thaw")  # it writes again before its agent says so
     with Backups(writer, tmp_path / "to") as backups:
 
         def take_late(*given: Any, **more: Any) -> None:
             threading.Thread(target=backups.thaw).start()
-            wait_until(lambda: not writer.frozen_mounts(), 60, "it writes again")
+            wait_until(lambda: not writer.frozen_mounts(), PATIENCE_S, "it writes again")
             take(*given, **more)
+            writer.release_hook()
 
         monkeypatch.setattr(owner, taken_by, take_late)
-        outcome = backups.start(fleece=fleece).wait(90.0)
+        outcome = backups.start(fleece=fleece).wait(PATIENCE_S)
         assert outcome is not None, backups.texts
         _failed(outcome, "the guest was thawed before the copy could be taken")
     writer.clear_hook()
@@ -357,7 +358,7 @@ def test_a_reset_in_the_window_is_no_consistent_copy(boot: Boot, tmp_path: Path)
     nodes = node_names(guest)
     with Backups(guest, tmp_path / "to") as backups:
         job = backups.start(on_event=in_the_window(lambda: guest.qmp("system_reset")))
-        outcome = _failed(job.wait(60.0), "no consistent copy was taken")
+        outcome = _failed(job.wait(PATIENCE_S), "no consistent copy was taken")
         assert outcome.left == ()
         _nothing_below(tmp_path / "to")
     nothing_is_left(guest, nodes)
@@ -375,7 +376,7 @@ def test_a_reset_while_copying_changes_nothing(boot: Boot, tmp_path: Path) -> No
         )
         copying(guest)
         guest.reset(wait=False)
-        outcome = job.wait(60.0)
+        outcome = job.wait(PATIENCE_S)
         assert outcome is not None
         assert outcome.ok, outcome.reason
         (verified,) = backups.verify()
@@ -395,7 +396,7 @@ def test_qemu_killed(boot: Boot, when: str, tmp_path: Path) -> None:
             job = backups.start(limit=1 << 16)
             copying(guest)
             guest.kill_qemu()
-        outcome = job.wait(60.0)
+        outcome = job.wait(PATIENCE_S)
         assert outcome is not None
         assert outcome.result is JobResult.FAILED
         assert outcome.left == ()
@@ -424,8 +425,8 @@ def test_a_console_that_is_killed_leaves_what_the_next_one_clears(
             copying(writer)
         child.send_signal(signal.SIGKILL)
         child.wait()
-        load.wait_for(10, timeout=60.0)
-        writer.assert_thawed(30.0)
+        load.wait_for(10)
+        writer.assert_thawed()
         subprocess.run(["sleep", "1"], check=True)
         code, _, said = frostwatch.run("jobs", "--clear", writer.name)
         assert code == 0, said
@@ -466,7 +467,7 @@ def test_a_target_that_hangs_for_a_while_breaks_nothing(writer: Guest, tmp_path:
                 kept = threads_kept(writer)
             load.wait_for(50)
             stalls = load.stalls(since=since)
-            outcome = job.wait(60.0)
+            outcome = job.wait(PATIENCE_S)
         assert kept > MOST_WORKERS
         assert threads_kept(writer) == 0
         print(f"while the target hung for {HANGS_S:g} s: {stalls.worst_ms:.0f} ms")
@@ -495,7 +496,7 @@ def test_where_the_fleece_hangs_as_well_the_guest_waits_for_a_bounded_time(
             since = load.counter()
             with hanging(place):
                 time.sleep(30.0)
-            load.wait_for(50, timeout=60.0)
+            load.wait_for(50)
             worst = load.stalls(since=since).worst_ms
             outcome = job.wait(120.0)
         assert outcome is not None

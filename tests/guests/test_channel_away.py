@@ -17,7 +17,7 @@ from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
 from tests.guests.command import Frostwatch, holders_of
 from tests.guests.forward import Forward
 from tests.guests.freezing import Operator
-from tests.guests.lab import Guest, RawClient
+from tests.guests.lab import PATIENCE_S, Guest, RawClient
 from tests.guests.lab.shell import wait_until
 from tests.guests.others_seen import OthersSeen
 
@@ -68,7 +68,7 @@ def holder_ends(holder: int) -> None:
         except OSError:
             return True
 
-    wait_until(gone, 30.0, "the holder's end")
+    wait_until(gone, PATIENCE_S, "the holder's end")
 
 
 # -- the monitor's path --------------------------------------------------------------------------
@@ -77,11 +77,12 @@ def holder_ends(holder: int) -> None:
 def test_a_monitor_that_is_away_while_it_is_held_changes_nothing_for_the_guest(
     calm: Guest, operator: Operator
 ) -> None:
-    running = operator.freeze(hold_s=2.0)
+    running = operator.freeze(hold_s=100.0)
     running.wait_event(EventKind.HELD)
     with moved_away(calm.monitor_socket):
         time.sleep(1.0)
         assert calm.frozen_mounts() == {"a", "b"}
+        running.operation.end_hold()
         outcome = running.outcome()
         calm.assert_thawed()
     assert (outcome.kind, outcome.frozen, outcome.thawed) == (OutcomeKind.VERIFIED, 2, 2)
@@ -131,9 +132,9 @@ def test_a_qemu_that_is_late_once_is_told_as_before_and_one_that_hangs_is_unknow
                 assert (seen.state.run_state, seen.state.trouble) == (RunState.RUNNING, None)
                 time.sleep(0.02)
         with stopped(calm.qemu_pid):
-            wait_until(lambda: seen.state.run_state is RunState.UNKNOWN, 20.0, "unknown")
+            wait_until(lambda: seen.state.run_state is RunState.UNKNOWN, PATIENCE_S, "unknown")
             assert str(seen.state.trouble).startswith("monitor: ")
-        wait_until(lambda: seen.state.run_state is RunState.RUNNING, 20.0, "running")
+        wait_until(lambda: seen.state.run_state is RunState.RUNNING, PATIENCE_S, "running")
         assert seen.state.trouble is None
 
 
@@ -146,7 +147,7 @@ def test_a_channel_that_breaks_while_it_is_held_is_had_again(
     calm: Guest, forward: Forward, monitor: bool, away_s: float
 ) -> None:
     with Through(calm, forward, monitor=monitor) as operator:
-        running = operator.freeze(hold_s=60.0)
+        running = operator.freeze(hold_s=100.0)
         running.wait_event(EventKind.HELD)
         forward.away(away_s)
         outcome = running.outcome()
@@ -158,11 +159,12 @@ def test_a_channel_that_breaks_while_it_is_held_is_had_again(
 def test_a_channel_that_breaks_while_the_freeze_is_pending_is_had_again(
     calm: Guest, forward: Forward
 ) -> None:
-    calm.slow_hook(3.0)
+    calm.held_hook()
     with Through(calm, forward, monitor=True) as operator:
         running = operator.freeze()
         running.wait_progress(lambda progress: progress.read is True)
         forward.away(1.0)
+        calm.release_hook()
         outcome = running.outcome()
         calm.assert_thawed()
     assert (outcome.kind, outcome.cause) == (OutcomeKind.PARTIAL, Cause.CHANNEL_BROKEN)
@@ -200,7 +202,7 @@ def test_a_thaw_waits_for_a_channel_that_is_away_for_a_moment(
     calm: Guest, forward: Forward
 ) -> None:
     with Through(calm, forward, monitor=True) as operator:
-        running = operator.freeze(hold_s=60.0)
+        running = operator.freeze(hold_s=100.0)
         running.wait_event(EventKind.HELD)
         forward.end()
         running.wait_progress(lambda progress: "channel" in progress.waiting_for)

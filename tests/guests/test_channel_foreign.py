@@ -15,7 +15,7 @@ from agentclient.fleet.watcher import Watcher
 from agentclient.model.events import EventKind
 from agentclient.model.states import FreezeState, OutcomeKind, Refusal
 from tests.guests.freezing import Operator, agent_cpu_s, all_read, assert_certified, bytes_read
-from tests.guests.lab import Guest, RawClient
+from tests.guests.lab import PATIENCE_S, Guest, RawClient
 from tests.guests.lab.raw import command, half_command, leave
 from tests.guests.lab.shell import wait_until
 
@@ -32,14 +32,14 @@ def freeze_foreign(guest: Guest) -> None:
 def visit(operator: Operator) -> None:
     """One round of a watcher."""
     watcher = Watcher(operator.fleet, operator.accesses, [ExplicitBackend([operator.vm])])
-    watcher.visit_all(10.0)
+    watcher.visit_all(PATIENCE_S)
     watcher.stop()
 
 
 def assert_refused_as_foreign(guest: Guest, operator: Operator) -> None:
     """Assert that our freeze is refused, and that the other's stands; then thaw it on request."""
     running = operator.freeze(hold_s=5.0)
-    outcome = running.outcome(15.0)
+    outcome = running.outcome()
     assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.ALREADY_FROZEN)
     assert (outcome.frozen, outcome.thawed, outcome.settled) == (None, 0, True)
     assert outcome.next is not None
@@ -48,10 +48,10 @@ def assert_refused_as_foreign(guest: Guest, operator: Operator) -> None:
     freeze = operator.fleet.get(operator.vm.id).freeze
     assert (freeze.state, freeze.foreign) == (FreezeState.FROZEN, True)
     assert guest.frozen_mounts() == {"a", "b"}, "a refused freeze thaws nothing"
-    refused = operator.thaw().thaw_outcome(10.0)
+    refused = operator.thaw().thaw_outcome()
     assert (refused.refused, refused.ok, refused.thawed) == (True, False, None)
     assert guest.frozen_mounts() == {"a", "b"}
-    thaw = operator.thaw(foreign=True).thaw_outcome(10.0)
+    thaw = operator.thaw(foreign=True).thaw_outcome()
     assert (thaw.ok, thaw.thawed, thaw.refused) == (True, 2, False)
     guest.assert_thawed()
 
@@ -73,7 +73,7 @@ def test_a_foreign_freeze_is_found_shown_and_thawed_on_request_only(
 def test_a_foreign_freeze_in_its_hook_is_waited_for_and_refused(
     calm: Guest, operator: Operator
 ) -> None:
-    calm.slow_hook(1.2)
+    calm.slow_hook(0.7)
     leave(calm.agent_socket, FREEZE)
     assert_refused_as_foreign(calm, operator)
 
@@ -98,7 +98,7 @@ def test_a_second_client_is_seen_and_nothing_is_sent(calm: Guest, operator: Oper
         somebody.sync()
         before = all_read(calm)
         running = operator.freeze()
-        outcome = running.outcome(15.0)
+        outcome = running.outcome()
         assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.BUSY)
         assert "another client" in outcome.reason
         assert f"(pid {os.getpid()})" in outcome.reason
@@ -123,7 +123,7 @@ def test_a_thaw_waits_for_a_second_client_to_leave(calm: Guest, operator: Operat
         assert "channel" in thaw.wait_progress(lambda progress: progress.what == "thaw").waiting_for
         assert somebody.status() == "frozen", "nobody came between"
         assert not thaw.operation.done
-    outcome = thaw.thaw_outcome(10.0)
+    outcome = thaw.thaw_outcome()
     assert (outcome.ok, outcome.thawed) == (True, 2)
     calm.assert_thawed()
 
@@ -135,7 +135,7 @@ def test_a_second_client_is_told_by_the_kernel_where_the_monitor_does_not_answer
         somebody.sync()
         taken.connect(str(calm.monitor_socket))  # it serves one client at a time
         assert taken.recv(1 << 16), "its greeting"
-        outcome = operator.freeze().outcome(20.0)
+        outcome = operator.freeze().outcome()
         assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.BUSY)
         assert f"pid {os.getpid()}" in outcome.reason
         assert [one.waiting for one in clients(calm.agent_socket)] == [False], "nobody waits"
@@ -149,13 +149,13 @@ def test_without_a_monitor_a_second_client_is_a_silent_agent(calm: Guest) -> Non
         with RawClient(calm.agent_socket) as somebody:
             somebody.sync()
             running = operator.freeze()
-            outcome = running.outcome(10.0)
+            outcome = running.outcome()
             assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.SILENT)
             assert "look alike" in outcome.reason
             assert EventKind.SENT not in running.kinds
             # The kernel keeps our closed connection in its queue: one more, and that is full.
             with RawClient(calm.agent_socket):
-                full = operator.freeze().outcome(10.0)
+                full = operator.freeze().outcome()
             assert (full.kind, full.refusal) == (OutcomeKind.REFUSED, Refusal.BUSY)
         # Our sync is read when the other has left, but no freeze stands behind it.
         time.sleep(0.5)
@@ -190,12 +190,12 @@ def test_a_dead_clients_queued_freeze_is_foreign_and_its_agent_is_released(
         leave(calm.agent_socket, FREEZE)
         assert calm.frozen_mounts() == set()
     # It runs now that the channel is free, and nobody takes its answer: the agent spins.
-    wait_until(lambda: calm.frozen_mounts() == {"a", "b"}, 10.0, "the freeze that nobody owns")
-    assert agent_cpu_s(calm, 0.5) > 0.2
+    wait_until(lambda: calm.frozen_mounts() == {"a", "b"}, PATIENCE_S, "a freeze without owner")
+    wait_until(lambda: agent_cpu_s(calm, 0.5) > 0.2, PATIENCE_S, "the agent to spin")
     visit(operator)
     freeze = operator.fleet.get(operator.vm.id).freeze
     assert (freeze.state, freeze.foreign) == (FreezeState.FROZEN, True)
-    assert agent_cpu_s(calm, 0.5) < 0.2
+    wait_until(lambda: agent_cpu_s(calm, 0.5) < 0.2, PATIENCE_S, "the agent to rest")
     assert_refused_as_foreign(calm, operator)
 
 
@@ -216,10 +216,10 @@ def test_a_freeze_queued_behind_ours_is_found_when_we_leave(
         leave(calm.agent_socket, FREEZE)
         running.operation.end_hold()
         assert_certified(running.outcome())
-        wait_until(lambda: calm.frozen_mounts() == {"a", "b"}, 10.0, "the freeze that nobody owns")
+        wait_until(lambda: calm.frozen_mounts() == {"a", "b"}, PATIENCE_S, "a freeze without owner")
         # The channel that we released is looked at once more, long before the agent's turn.
         wait_until(
-            lambda: operator.fleet.get(operator.vm.id).freeze.foreign, 10.0, "it to be found"
+            lambda: operator.fleet.get(operator.vm.id).freeze.foreign, PATIENCE_S, "it to be found"
         )
     finally:
         watcher.stop()

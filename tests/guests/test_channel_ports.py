@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +10,8 @@ from agentclient.model.events import EventKind
 from agentclient.model.states import Cause, OutcomeKind, Transport
 from tests.guests.conftest import Boot
 from tests.guests.freezing import Operator, assert_certified, evidence, value
-from tests.guests.lab import Guest
+from tests.guests.lab import PATIENCE_S, Guest
+from tests.guests.lab.shell import wait_until
 
 NEIGHBOUR = "/dev/virtio-ports/org.example.other"
 
@@ -64,10 +64,11 @@ def test_a_serial_port_has_no_state(serial: Guest, transport: Transport) -> None
 def test_on_a_serial_port_the_order_of_replies_tells(serial: Guest) -> None:
     serial.set_respawn(0)
     serial.slow_hook(30.0)
+    hooks = len(serial.hook_log())
     with Operator(serial) as operator:
-        running = operator.freeze(first_timeout_s=2.0, probe_timeout_s=2.0, probes=5)
-        running.wait_event(EventKind.SENT)
-        time.sleep(0.5)  # nothing shows that the agent has read it
+        running = operator.freeze(first_timeout_s=2.0, probe_timeout_s=2.0, probes=40)
+        # Nothing else shows that the agent has read it.
+        wait_until(lambda: len(serial.hook_log()) > hooks, PATIENCE_S, "the hook")
         serial.kill_agent()
         outcome = running.outcome()
     assert (outcome.kind, outcome.cause) == (OutcomeKind.LOST, Cause.UNKNOWN)
@@ -82,12 +83,12 @@ def test_on_a_serial_port_the_order_of_replies_tells(serial: Guest) -> None:
 
 def test_a_serial_agent_that_is_gone_times_out(serial: Guest) -> None:
     serial.slow_hook(30.0)
+    hooks = len(serial.hook_log())
     with Operator(serial) as operator:
         running = operator.freeze(
             first_timeout_s=1.5, probe_timeout_s=0.5, probes=1, thaw_timeout_s=1.0
         )
-        running.wait_event(EventKind.SENT)
-        time.sleep(0.5)
+        wait_until(lambda: len(serial.hook_log()) > hooks, PATIENCE_S, "the hook")
         serial.kill_agent()
         outcome = running.outcome()
         assert (outcome.kind, outcome.cause) == (OutcomeKind.TIMEOUT, None)
@@ -114,13 +115,14 @@ def test_a_held_monitor_and_a_named_port(neighboured: Guest) -> None:
 
 
 def test_another_port_that_moves_is_a_hint_and_no_loss(neighboured: Guest) -> None:
-    neighboured.slow_hook(2.0)
+    neighboured.held_hook()
     with Operator(neighboured) as operator:
         running = operator.freeze(hold_s=100.0)
         running.wait_progress(lambda progress: progress.read is True)
         neighboured.shell(f"(exec 3<>{NEIGHBOUR}; sleep 0.2)")
         hint = running.wait_event(EventKind.PORT)
         assert "perhaps the agent's" in hint.event.text
+        neighboured.release_hook()
         running.wait_event(EventKind.HELD)
         neighboured.shell(f"(exec 3<>{NEIGHBOUR}; sleep 0.2)")
         running.operation.end_hold()

@@ -15,7 +15,7 @@ import pytest
 from tests.guests.command import Frostwatch, Json, ended
 from tests.guests.conftest import Boot
 from tests.guests.copying import add_target, drop_target, mirror, size_of
-from tests.guests.lab import Guest, QmpError, check_copy
+from tests.guests.lab import PATIENCE_S, Guest, QmpError, check_copy
 from tests.guests.lab.process import make_disk
 from tests.guests.lab.shell import wait_until
 from tests.guests.test_command import job_of, start, told, until_told
@@ -37,7 +37,7 @@ def writer(shared_writer: Guest) -> Iterator[Guest]:
     for job in shared_writer.qmp("query-jobs"):
         with suppress(QmpError):
             shared_writer.qmp("block-job-cancel", device=job["id"], force=True)
-    wait_until(lambda: _dismissed(shared_writer), 20.0, "the end of all jobs")
+    wait_until(lambda: _dismissed(shared_writer), PATIENCE_S, "the end of all jobs")
     for disk in "ab":
         with suppress(QmpError):
             drop_target(shared_writer, disk)
@@ -79,7 +79,7 @@ def test_the_guest_is_thawed_once_each_disk_has_its_job_and_the_copy_is_consiste
         words = backup_of(writer, tmp_path, speed=1 << 16)
         child = start(frostwatch, *words, more=JOB_STARTED)
         lines = until_told(child, "jobs-started")
-        wait_until(lambda: not writer.frozen_mounts(), 60.0, "the thaw")
+        wait_until(lambda: not writer.frozen_mounts(), PATIENCE_S, "the thaw")
         assert child.poll() is None
         running = [job["status"] for job in writer.qmp("query-jobs")]
         load.wait_for(20)

@@ -11,10 +11,9 @@ from contextlib import contextmanager
 import pytest
 
 from tests.benchmarks.on_pty import OnPty, on_pty
-from tests.guests.lab import Guest
+from tests.guests.lab import PATIENCE_S, Guest
 from tests.guests.lab.shell import wait_until
 
-PATIENCE_S = 20.0
 CONSOLE = ("-m", "tui.main")
 BROKEN = ("-m", "tests.guests.broken_console")
 
@@ -56,7 +55,7 @@ def test_whatever_ends_the_console_the_guest_is_thawed(
 ) -> None:
     with holding(calm) as console:
         end(console)
-        calm.assert_thawed(8.0)
+        calm.assert_thawed()
         console.process.wait(PATIENCE_S)
     assert calm.hook_log()[-2:] == ["freeze", "thaw"]
 
@@ -64,7 +63,7 @@ def test_whatever_ends_the_console_the_guest_is_thawed(
 def test_an_exception_in_the_console_thaws_the_guest(calm: Guest) -> None:
     with holding(calm, BROKEN) as console:
         console.press("Z")  # the key that breaks it
-        calm.assert_thawed(8.0)
+        calm.assert_thawed()
         assert console.process.wait(PATIENCE_S) == 1
 
 
@@ -78,7 +77,7 @@ def test_a_stopped_console_wakes_up_to_what_was_done_in_its_name(calm: Guest) ->
         console.wait_for("held for up to")  # the log's words; the dialog's are others
         console.process.send_signal(signal.SIGSTOP)
         time.sleep(1.0)
-        calm.assert_thawed(8.0)
+        calm.assert_thawed()
         console.process.send_signal(signal.SIGCONT)
         console.wait_for("the holder took over")
 

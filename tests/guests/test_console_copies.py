@@ -9,11 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.benchmarks.on_pty import OnPty, on_pty
-from tests.guests.lab import Guest, check_copy
+from tests.guests.lab import PATIENCE_S, Guest, check_copy
 from tests.guests.lab.shell import wait_until
 from tests.guests.storages import ROOT, unanswered
-
-PATIENCE_S = 30.0
 
 
 @contextmanager
@@ -76,7 +74,7 @@ def test_a_copy_of_a_killed_console_is_ended_by_the_next_one(calm: Guest, tmp_pa
         console.wait_for("copying what the disks held")
         console.process.kill()
         console.process.wait(PATIENCE_S)
-    calm.assert_thawed(8.0)
+    calm.assert_thawed()
     assert calm.qmp("query-block-jobs")
     with console_of(calm) as console:
         console.wait_for("left copy; c asks whether")
@@ -119,7 +117,7 @@ def test_a_folder_whose_storage_hangs_keeps_neither_the_form_nor_the_console(
         console.wait_for("GiB free", after=closed)
         console.press("\x1b[B" * 2 + "1G")
         # What was seen free may be of a folder whose name was typed by half: then it looks still.
-        wait_until(lambda: entered(console, well), 60.0, "a copy")
+        wait_until(lambda: entered(console, well), PATIENCE_S, "a copy")
         console.press("q")
         assert console.process.wait(PATIENCE_S) == 0
     assert len(list(well.rglob("manifest.json"))) == 1

@@ -9,9 +9,8 @@ import pytest
 
 from tests.benchmarks.on_pty import OnPty, on_pty
 from tests.guests.conftest import Boot
-from tests.guests.lab import Guest, RawClient
+from tests.guests.lab import PATIENCE_S, Guest, RawClient
 
-PATIENCE_S = 60.0
 CONSOLE = ("-m", "tui.main", "--named-only")
 ESCAPE, RIGHT, ENTER, CLEAR_LINE = "\x1b", "\x1b[C", "\r", "\x15"
 SMALL_MIB = 96

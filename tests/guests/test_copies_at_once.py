@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.guests.command import Frostwatch, ended
-from tests.guests.lab import Guest
+from tests.guests.lab import PATIENCE_S, Guest
 from tests.guests.lab.shell import wait_until
 
 NEVER = ("--policy", "never")
@@ -37,7 +37,7 @@ def test_while_one_freezes_for_its_copy_nobody_begins_another(
     one, two = str(tmp_path / "one"), str(tmp_path / "two")
     more = ("--to", one, "--policy", "prefer", "--json")
     first = frostwatch.start("backup", guest.name, *more)
-    wait_until(lambda: guest.hook_log() == ["freeze"], 60, "the freeze runs")
+    wait_until(lambda: guest.hook_log() == ["freeze"], PATIENCE_S, "the freeze runs")
     assert guest.qmp("query-jobs") == [], "no job of it tells that it is at work"
     others: list[tuple[str, ...]] = [
         ("mirror", guest.name, "--to", two, *NEVER),
@@ -66,12 +66,12 @@ def test_one_that_is_killed_keeps_nobody_off(
 ) -> None:
     guest.hanging_hook()
     first = frostwatch.start("snapshot", "create", guest.name, "cut", "--json")
-    wait_until(lambda: guest.hook_log() == ["freeze"], 60, "the freeze runs")
+    wait_until(lambda: guest.hook_log() == ["freeze"], PATIENCE_S, "the freeze runs")
     assert len(_nodes(guest)) == 1
     first.send_signal(signal.SIGKILL)
     first.wait()
     guest.clear_hook()
-    guest.assert_thawed(60.0)
+    guest.assert_thawed()
     # The claim that it has left keeps nobody from a snapshot of the whole VM.
     for words in ("savevm whole", "delvm whole"):
         assert guest.qmp("human-monitor-command", command_line=words) == ""

@@ -14,7 +14,7 @@ import pytest
 
 from tests.guests.conftest import Boot
 from tests.guests.freezing import all_read, bytes_read
-from tests.guests.lab import Guest, LabError, RawClient, Silence
+from tests.guests.lab import PATIENCE_S, Guest, LabError, RawClient, Silence
 from tests.guests.lab.raw import command, half_command, leave
 from tests.guests.lab.shell import wait_until
 
@@ -58,7 +58,7 @@ def test_fact_monitor_shows_both_ends(calm: Guest) -> None:
         calm.kill_agent()
         calm.wait_agent(is_open=False)
         assert ends() == (False, False)
-    wait_until(lambda: ends() == (False, True), 2.0, "the client to leave")
+    wait_until(lambda: ends() == (False, True), PATIENCE_S, "the client to leave")
 
 
 def test_fact_queued_freeze_runs_after_client_left(calm: Guest, client: RawClient) -> None:
@@ -66,15 +66,18 @@ def test_fact_queued_freeze_runs_after_client_left(calm: Guest, client: RawClien
     time.sleep(0.3)
     assert calm.frozen_mounts() == set()
     client.close()
-    wait_until(lambda: calm.frozen_mounts() == {"a", "b"}, 5.0, "the freeze that nobody owns")
+    wait_until(
+        lambda: calm.frozen_mounts() == {"a", "b"}, PATIENCE_S, "the freeze without an owner"
+    )
 
 
 def test_fact_agent_spins_while_nobody_takes_its_reply(calm: Guest, client: RawClient) -> None:
-    calm.slow_hook(2.0)
+    calm.held_hook()
     client.send(FREEZE)
-    time.sleep(0.2)
+    wait_until(lambda: calm.hook_log()[-1:] == ["freeze"], PATIENCE_S, "the hook")
     client.close()
-    wait_until(lambda: calm.frozen_mounts() == {"a", "b"}, 5.0, "the freeze")
+    calm.release_hook()
+    wait_until(lambda: calm.frozen_mounts() == {"a", "b"}, PATIENCE_S, "the freeze")
     before = cpu_seconds(calm)
     time.sleep(1.0)
     spun = cpu_seconds(calm) - before
@@ -94,7 +97,7 @@ def test_fact_freeze_to_a_closed_port_runs_on_the_next_agent(calm: Guest) -> Non
         client.send(FREEZE)
         time.sleep(0.3)
         calm.start_agent()
-        assert client.read_reply(10.0) == {"return": 2}
+        assert client.read_reply() == {"return": 2}
         assert client.thaw() == 2
 
 
@@ -148,7 +151,7 @@ def test_fact_sync_ids_end_at_63_bits(client: RawClient) -> None:
 def test_fact_port_closes_on_kill(calm: Guest, client: RawClient) -> None:
     seen = len(calm.events)
     calm.kill_agent()
-    calm.wait_agent(timeout=1.0, is_open=False)
+    calm.wait_agent(is_open=False)
     assert calm.wait_event("VSERPORT_CHANGE", after=seen)["data"] == {
         "id": "channel0",
         "open": False,
@@ -173,7 +176,7 @@ def test_fact_restart_moves_used_idx(calm: Guest) -> None:
     for n in range(1, 6):
         calm.kill_agent()
         died = partial(_has_died, calm, deaths + n)
-        wait_until(died, 5.0, "its end")
+        wait_until(died, PATIENCE_S, "its end")
         calm.wait_agent()
         assert queue(calm, 3)["used-idx"] == before + 2 * n
 

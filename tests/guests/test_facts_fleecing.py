@@ -30,7 +30,7 @@ from tests.guests.copying import (
     transaction,
     wait_job,
 )
-from tests.guests.lab import Guest, check_copy
+from tests.guests.lab import PATIENCE_S, Guest, check_copy
 from tests.guests.lab.shell import wait_until
 
 DISKS = ("a", "b")
@@ -58,7 +58,7 @@ def test_fact_a_backup_to_a_full_target_pauses_the_vm(writer: Guest, tmp_path: P
     _write(writer)
     told = writer.wait_event("BLOCK_IO_ERROR", after=seen)["data"]
     assert (told["nospace"], told["action"], told["operation"]) == (True, "stop", "write")
-    wait_until(lambda: writer.status() == "io-error", 5.0, "the pause")
+    wait_until(lambda: writer.status() == "io-error", PATIENCE_S, "the pause")
     seen = len(writer.events)
     writer.resume()
     writer.wait_event("BLOCK_IO_ERROR", after=seen)
@@ -81,7 +81,7 @@ def test_fact_a_backup_to_a_failing_target_fails_the_guests_writes(
     told = writer.wait_event("BLOCK_IO_ERROR", after=seen)["data"]
     assert (told["nospace"], told["action"], told["operation"]) == (False, "report", "write")
     assert writer.status() == "running"
-    wait_until(lambda: "Aborting journal" in writer.shell("dmesg"), 20.0, "the journal's end")
+    wait_until(lambda: "Aborting journal" in writer.shell("dmesg"), PATIENCE_S, "the journal's end")
     writer.qmp("block-job-cancel", device="backup-a", force=True)
     assert finish(writer, "backup-a") == "Operation canceled"
     with pytest.raises(AssertionError, match="not writable: a"):

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from tests.guests.conftest import Boot
-from tests.guests.lab import Guest, LabError, RawClient, Silence
+from tests.guests.lab import PATIENCE_S, Guest, LabError, RawClient, Silence
 from tests.guests.lab.raw import command
 from tests.guests.lab.shell import wait_until
 
@@ -78,10 +78,11 @@ def test_fact_failing_thaw_hook_errs_though_thawed(calm: Guest, client: RawClien
 
 
 def test_fact_commands_queue_behind_a_freeze(calm: Guest, client: RawClient) -> None:
-    calm.slow_hook(1.0)
+    calm.held_hook()
     client.send(FREEZE + command("guest-ping") + command("guest-fsfreeze-thaw"))
     with pytest.raises(Silence):
         client.read_line(0.5)
+    calm.release_hook()
     assert [client.read_reply() for _ in range(3)] == [{"return": 2}, {"return": {}}, {"return": 2}]
     calm.assert_thawed()
 
@@ -98,7 +99,7 @@ def test_fact_kill_while_frozen_stays_frozen(calm: Guest, client: RawClient) -> 
 
 
 def test_fact_half_frozen_says_frozen(calm: Guest, client: RawClient) -> None:
-    calm.slow_flush(6.0)
+    calm.slow_flush(24.0, rate=1 << 18)
     client.send(FREEZE)
     calm.kill_half_way()
     assert calm.frozen_mounts() == {"b"}
@@ -110,21 +111,22 @@ def test_fact_half_frozen_says_frozen(calm: Guest, client: RawClient) -> None:
 
 
 def test_fact_kill_inside_fifreeze_leaves_port_open(calm: Guest, client: RawClient) -> None:
-    calm.slow_flush(4.0)
+    calm.slow_flush(24.0, rate=1 << 18)
     client.send(FREEZE)
-    wait_until(lambda: "b" in calm.frozen_mounts(), 10.0, "the freeze of disk b")
+    wait_until(lambda: "b" in calm.frozen_mounts(), PATIENCE_S, "the freeze of disk b")
     calm.kill_agent()
     time.sleep(0.5)
     assert calm.agent_open() is True
     calm.throttle(None)
-    calm.wait_agent(timeout=10.0, is_open=False)
+    calm.wait_agent(is_open=False)
 
 
 def test_fact_sigterm_answers_success_and_thaws(calm: Guest, client: RawClient) -> None:
-    calm.slow_hook(2.0)
+    calm.held_hook()
     client.send(FREEZE)
-    time.sleep(0.3)
+    wait_until(lambda: calm.hook_log()[-1:] == ["freeze"], PATIENCE_S, "the hook")
     calm.kill_agent("TERM")
+    calm.release_hook()
     assert client.read_reply() == {"return": 2}
     calm.wait_agent(is_open=False)
     calm.assert_thawed()
@@ -170,6 +172,6 @@ def test_fact_break_and_j_on_the_console_thaw(calm: Guest, client: RawClient) ->
     with RawClient(calm.console_socket) as console:
         calm.qmp("chardev-send-break", id="console")
         console.send(b"j")
-        wait_until(lambda: calm.frozen_mounts() == set(), 5.0, "the kernel's emergency thaw")
+        wait_until(lambda: calm.frozen_mounts() == set(), PATIENCE_S, "the kernel's emergency thaw")
     assert client.status() == "frozen"
     assert client.thaw() == 0

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from agentclient.late import load_module
-from tests.guests.lab import DomainGuest, Libvirtd
+from tests.guests.lab import PATIENCE_S, DomainGuest, Libvirtd
 from tests.guests.lab.process import make_disk
 from tests.guests.lab.shell import wait_until
 
@@ -29,7 +29,6 @@ except ImportError:  # the fixture `libvirtd` tells it
 STATUS = json.dumps({"execute": "guest-fsfreeze-status"})
 FREEZE = json.dumps({"execute": "guest-fsfreeze-freeze"})
 # What a busy machine may take for anything that comes at once.
-SOON_S = 20.0
 BUSY, INVALID, UNRESPONSIVE = 68, 55, 86
 # Of copies: virDomainMetadataType, virDomainModificationImpact, and others of its numbers.
 ELEMENT, LIVE, DISK_ONLY, COMPLETED, BACKUP = 2, 1, 16, 1 | 2, 9
@@ -91,7 +90,7 @@ def freezing(guest: DomainGuest) -> bool:
 def begin(pool: ThreadPoolExecutor, guest: DomainGuest, call: Callable[[], Any]) -> Future[Any]:
     """Begin a freeze in a thread, and return when its hook runs."""
     pending = pool.submit(call)
-    wait_until(lambda: freezing(guest), SOON_S, "the hook")
+    wait_until(lambda: freezing(guest), PATIENCE_S, "the hook")
     return pending
 
 
@@ -102,7 +101,7 @@ def test_fact_one_call_returns_the_true_count_whenever_it_comes(
     pending = begin(pool, calm_domain, lambda: ask(domain, FREEZE, 60))
     assert not pending.done()
     assert domain.info()[0] == libvirt.VIR_DOMAIN_RUNNING, "what is no agent's answers meanwhile"
-    assert pending.result(SOON_S) == 2
+    assert pending.result(PATIENCE_S) == 2
     assert calm_domain.frozen_mounts() == {"a", "b"}
     assert ask(domain, STATUS, 10) == "frozen"
     assert domain.fsThaw() == 2
@@ -115,8 +114,8 @@ def test_fact_a_freeze_that_timed_out_freezes_all_the_same(
     code, took_s = code_of(lambda: ask(domain, FREEZE, 1))
     assert code in NO_ANSWER
     assert took_s >= 1.0
-    wait_until(lambda: calm_domain.frozen_mounts() == {"a", "b"}, SOON_S, "the freeze")
-    wait_until(lambda: ask(domain, STATUS, 10) == "frozen", SOON_S, "the agent")
+    wait_until(lambda: calm_domain.frozen_mounts() == {"a", "b"}, PATIENCE_S, "the freeze")
+    wait_until(lambda: ask(domain, STATUS, 10) == "frozen", PATIENCE_S, "the agent")
     assert domain.fsThaw() == 2
 
 
@@ -126,7 +125,7 @@ def test_fact_killed_while_pending_the_call_ends_at_once(
     calm_domain.hanging_hook()
     pending = begin(pool, calm_domain, lambda: ask(domain, FREEZE, 300))
     calm_domain.kill_agent()
-    code, _ = code_of(lambda: pending.result(SOON_S))
+    code, _ = code_of(lambda: pending.result(PATIENCE_S))
     assert code in NO_ANSWER, "the same as of one that timed out"
 
 
@@ -154,11 +153,11 @@ def test_fact_an_agent_that_comes_and_goes_is_told(
     )
     assert "state='connected'" in domain.XMLDesc()
     calm_domain.kill_agent()
-    wait_until(lambda: told == [gone], SOON_S, "the agent to be gone")
+    wait_until(lambda: told == [gone], PATIENCE_S, "the agent to be gone")
     assert "state='disconnected'" in domain.XMLDesc()
     assert code_of(lambda: ask(domain, STATUS, 10))[0] == UNRESPONSIVE
     calm_domain.start_agent()
-    wait_until(lambda: told == [gone, there], SOON_S, "the agent to be there")
+    wait_until(lambda: told == [gone, there], PATIENCE_S, "the agent to be there")
     connection.domainEventDeregisterAny(number)
 
 
@@ -172,7 +171,7 @@ def test_fact_raw_commands_taint_a_domain_and_libvirts_own_do_not(domain: Any) -
     domain.fsInfo()
     assert tainted() is was, "what other tests have asked counts, and no more"
     ask(domain, STATUS, 10)
-    wait_until(tainted, SOON_S, "the taint")
+    wait_until(tainted, PATIENCE_S, "the taint")
 
 
 def test_fact_a_killed_daemon_is_told_by_its_connection_and_thaws_when_it_is_back(
@@ -182,12 +181,12 @@ def test_fact_a_killed_daemon_is_told_by_its_connection_and_thaws_when_it_is_bac
     connection.registerCloseCallback(lambda *_: closed.set(), None)
     assert domain.fsFreeze() == 2
     libvirtd.kill()
-    assert closed.wait(SOON_S)
+    assert closed.wait(PATIENCE_S)
     libvirtd.start_again()
     assert calm_domain.frozen_mounts() == {"a", "b"}, "a daemon that starts thaws nothing"
     anew = libvirt.open(libvirtd.uri)
     again = anew.lookupByName(calm_domain.name)
-    wait_until(lambda: _thaws(again), SOON_S, "the agent to be connected again")
+    wait_until(lambda: _thaws(again), PATIENCE_S, "the agent to be connected again")
     calm_domain.assert_thawed()
     anew.close()
 
@@ -211,7 +210,7 @@ def test_fact_who_waits_for_anothers_agent_job_is_told_whose_it_is(
     assert time.monotonic() - began >= 29.0, "it waits for so long, whatever bound it was given"
     calm_domain.clear_hook()
     with pytest.raises(libvirt.libvirtError):
-        pending.result(SOON_S)
+        pending.result(PATIENCE_S)
 
 
 def test_fact_no_snapshot_inside_of_images_without_the_memory(domain: Any) -> None:
@@ -251,7 +250,7 @@ def test_fact_a_backup_that_ended_is_told_once_it_has(
         None,
         libvirt.VIR_DOMAIN_BACKUP_BEGIN_REUSE_EXTERNAL,
     )
-    wait_until(lambda: domain.jobStats(0)["type"] == 0, SOON_S, "its end")
+    wait_until(lambda: domain.jobStats(0)["type"] == 0, PATIENCE_S, "its end")
     for _ in range(2):
         told = domain.jobStats(COMPLETED)
         assert (told["operation"], told["type"]) == (BACKUP, libvirt.VIR_DOMAIN_JOB_COMPLETED)

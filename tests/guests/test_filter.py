@@ -8,7 +8,7 @@ import pytest
 
 from agentclient.model.states import OutcomeKind, Refusal
 from tests.guests.freezing import Operator
-from tests.guests.lab import Guest
+from tests.guests.lab import PATIENCE_S, Guest
 from tests.guests.lab.shell import wait_until
 
 THAW = "guest-fsfreeze-thaw"
@@ -27,7 +27,7 @@ def block(guest: Guest, commands: str) -> None:
     guest.shell(f"echo '{options}' >/run/lab/agent.options")
     deaths = guest.agent_deaths()
     guest.kill_agent()
-    wait_until(lambda: guest.agent_deaths() > deaths, 10.0, "the agent's end")
+    wait_until(lambda: guest.agent_deaths() > deaths, PATIENCE_S, "the agent's end")
     guest.start_agent()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -10,7 +9,7 @@ import pytest
 
 from tests.guests.command import Frostwatch, Json, ended
 from tests.guests.conftest import Boot
-from tests.guests.lab import Guest
+from tests.guests.lab import PATIENCE_S, Guest
 from tests.guests.lab.shell import wait_until
 
 Trio = tuple[Guest, Guest, Guest]
@@ -45,10 +44,13 @@ def outcomes(lines: list[Json]) -> dict[str, Json]:
 def test_three_are_frozen_together_and_thawed_in_reverse_order(
     trio: Trio, frostwatch: Frostwatch, record_property: Callable[[str, object], None]
 ) -> None:
-    trio[1].slow_hook(1.0)
-    child = frostwatch.start("freeze", *frostwatch.vms, "--together", "--hold", "2", "--json")
-    for guest in trio:
-        wait_until(partial(_is_frozen, guest), 20.0, "the freeze")
+    trio[1].held_hook()
+    times = ("--hold", "6", "--within", "60")
+    child = frostwatch.start("freeze", *frostwatch.vms, "--together", *times, "--json")
+    for guest in (trio[0], trio[2]):
+        wait_until(partial(_is_frozen, guest), PATIENCE_S, "the freeze")
+    trio[1].release_hook()
+    wait_until(partial(_is_frozen, trio[1]), PATIENCE_S, "the freeze of the slow one")
     assert all(guest.frozen_mounts() == {"a"} for guest in trio)
     code, lines, _ = ended(child)
     assert code == 0
@@ -56,10 +58,10 @@ def test_three_are_frozen_together_and_thawed_in_reverse_order(
     assert (group["event"], group["together"]) == ("group", True)
     kinds = [line["event"] for line in lines]
     complete = lines[kinds.index("group")]
-    assert (complete["final"], complete["hold_s"], group["final"]) == (False, 2.0, True)
+    assert (complete["final"], complete["hold_s"], group["final"]) == (False, 6.0, True)
     assert kinds.index("group") < kinds.index("thaw-sent"), "it is told while they are held"
     assert all(line["certified"] for line in outcomes(lines).values())
-    assert group["skew_s"] > 0.8, "it waited for the slow one"
+    assert group["skew_s"] > 0, "it waited for the slow one"
     assert group["order"][-1] == frostwatch.vms[1]
     assert {line["outcome"] for line in outcomes(lines).values()} == {"verified"}
     noted = {line["vm"] for line in lines if "3 VMs are frozen together" in line.get("text", "")}
@@ -91,10 +93,9 @@ def test_the_skew_of_three_idle_guests(
 
 def test_one_that_fails_has_the_others_thawed(trio: Trio, frostwatch: Frostwatch) -> None:
     trio[2].failing_hook("no")
-    child = frostwatch.start("freeze", *frostwatch.vms, "--together", "--hold", "60", "--json")
-    began = time.monotonic()
-    code, lines, _ = ended(child)
-    assert time.monotonic() - began < 20
+    times = ("--hold", "100", "--within", "20")
+    child = frostwatch.start("freeze", *frostwatch.vms, "--together", *times, "--json")
+    code, lines, _ = ended(child)  # before that hold's end
     assert code == 1
     assert (lines[-1]["event"], lines[-1]["together"]) == ("group", False)
     assert f"{frostwatch.vms[2]} failed" in lines[-1]["reason"]
@@ -110,8 +111,8 @@ def test_one_that_fails_has_the_others_thawed(trio: Trio, frostwatch: Frostwatch
 def test_what_the_past_tells_of_those_whose_group_failed(
     trio: Trio, frostwatch: Frostwatch
 ) -> None:
-    trio[2].slow_hook(6.0)  # by then the others are frozen and verified
-    ended(frostwatch.start("freeze", *frostwatch.vms, "--together", "--within", "2", "--json"))
+    trio[2].slow_hook(8.0)  # by then the others are frozen and verified
+    ended(frostwatch.start("freeze", *frostwatch.vms, "--together", "--within", "5", "--json"))
     code, lines, _ = frostwatch.run("history", "--state", "no-group")
     assert code == 0
     assert {line["vm"] for line in lines} == set(frostwatch.vms[:2])
@@ -123,11 +124,12 @@ def test_what_the_past_tells_of_those_whose_group_failed(
 
 
 def test_one_that_is_too_slow_has_the_others_thawed(trio: Trio, frostwatch: Frostwatch) -> None:
-    trio[0].slow_hook(6.0)
+    trio[0].held_hook()
     child = frostwatch.start("freeze", *frostwatch.vms, "--together", "--within", "2", "--json")
-    wait_until(lambda: bool(trio[1].frozen_mounts()), 20.0, "the freeze of the quick ones")
     for guest in trio[1:]:
-        guest.assert_thawed(4.0)
+        wait_until(partial(_was_thawed, guest), PATIENCE_S, "the thaw of the quick ones")
+        guest.assert_thawed()
+    trio[0].release_hook()
     code, lines, _ = ended(child)
     assert code == 1
     assert "not frozen within 2 s" in lines[-1]["reason"]
@@ -153,6 +155,10 @@ def test_a_hold_that_is_too_long_with_its_wait_is_bad_input(
     )
     assert (code, lines) == (2, [])
     assert "--within" in err
+
+
+def _was_thawed(guest: Guest) -> bool:
+    return guest.hook_log() == ["freeze", "thaw"]
 
 
 def _is_frozen(guest: Guest) -> bool:

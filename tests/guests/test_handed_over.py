@@ -20,13 +20,8 @@ from agentclient.model.states import GuestIs, OutcomeKind
 from tests.guests.command import Frostwatch, await_armed, ended, holders_of
 from tests.guests.forward import Forward
 from tests.guests.freezing import Operator
-from tests.guests.lab import Guest
+from tests.guests.lab import PATIENCE_S, Guest
 from tests.guests.lab.shell import wait_until
-
-PATIENCE_S = 15.0
-# An acknowledgement may take 2 s; a beat later at the most a silent holder is ended.
-NOTICED_S = 2.5
-SLACK_S = 2.0
 
 
 @pytest.fixture
@@ -66,9 +61,7 @@ def test_a_holder_stopped_in_the_hold_is_ended_and_the_guest_thawed(
     child = frostwatch.freeze_until("held", "--hold", "100")
     (holder,) = holders_of(child.pid)
     os.kill(holder, signal.SIGSTOP)
-    stopped = time.monotonic()
-    wait_until(lambda: not calm.frozen_mounts(), PATIENCE_S, "the thaw")
-    assert time.monotonic() - stopped < NOTICED_S + SLACK_S
+    wait_until(lambda: not calm.frozen_mounts(), PATIENCE_S, "the thaw, before the hold's end")
     code, told, _ = ended(child)
     assert code == 1
     assert told[-1]["thawed"] == 2
@@ -81,7 +74,7 @@ def test_a_holder_stopped_while_the_freeze_is_pending_is_replaced(
     calm: Guest, frostwatch: Frostwatch
 ) -> None:
     """The new one has the same standby: a console killed after that leaves nobody frozen."""
-    calm.slow_hook(8.0)
+    calm.held_hook()
     hooks = len(calm.hook_log())
     child = frostwatch.freeze_until("sent", "--hold", "100")
     (holder,) = holders_of(child.pid)
@@ -92,7 +85,8 @@ def test_a_holder_stopped_while_the_freeze_is_pending_is_replaced(
     await_armed(another, parse_vm_spec(calm.vm_argument))
     child.kill()
     child.wait()
-    wait_until(lambda: not alive(another), 20.0, "the new holder's end")
+    calm.release_hook()
+    wait_until(lambda: not alive(another), PATIENCE_S, "the new holder's end")
     calm.assert_thawed()
     assert calm.hook_log()[hooks:] == ["freeze", "thaw"]
 
@@ -115,7 +109,7 @@ def test_a_console_without_descriptors_for_a_while_keeps_its_freeze(
     calm: Guest, frostwatch: Frostwatch, limit: str
 ) -> None:
     """None free: it sees less. None at all: it can't even wait, and goes on in short sleeps."""
-    calm.slow_hook(4.0)
+    calm.held_hook()
     hooks = len(calm.hook_log())
     child = frostwatch.freeze_until("sent", "--hold", "2")
     (holder,) = holders_of(child.pid)
@@ -125,6 +119,7 @@ def test_a_console_without_descriptors_for_a_while_keeps_its_freeze(
     time.sleep(1.5)
     assert alive(holder)
     resource.prlimit(child.pid, resource.RLIMIT_NOFILE, before)
+    calm.release_hook()
     code, told, said = ended(child)
     assert "Traceback" not in said
     assert (code, told[-1]["outcome"], told[-1]["thawed"]) == (0, "verified", 2), told
@@ -162,24 +157,25 @@ def test_a_console_killed_after_its_channel_was_renewed_leaves_nobody_frozen(
 
 def test_whoever_leaves_a_freeze_in_the_queue_stays_until_it_has_run(calm: Guest) -> None:
     """The agent is stopped in the freeze's hook, for longer than anybody waits."""
-    calm.slow_hook(1.0)
+    calm.held_hook()
     with Operator(calm) as operator:
         running = operator.freeze(
-            first_timeout_s=1.5, probe_timeout_s=0.5, probes=1, thaw_timeout_s=1.5
+            first_timeout_s=1.5, probe_timeout_s=0.5, probes=1, thaw_timeout_s=3.0
         )
         running.wait_event(EventKind.SENT)
         calm.stop_agent()
-        outcome = running.outcome(20.0)
+        outcome = running.outcome()
         assert outcome.kind is OutcomeKind.TIMEOUT
         assert (outcome.settled, outcome.queued) == (False, True)
         assert outcome.holder is not None
         assert outcome.meaning is not None
         assert outcome.meaning.guest_is is GuestIs.WILL_FREEZE
         assert str(outcome.holder) in outcome.meaning.guest
-    time.sleep(4.0)  # its own bound for a thaw, twice and more; and the console has left
+    time.sleep(7.0)  # its own bound for a thaw, twice and more; and the console has left
     assert alive(outcome.holder)
     assert not calm.frozen_mounts()
     calm.continue_agent()
+    calm.release_hook()
     wait_until(lambda: not alive(outcome.holder or 0), PATIENCE_S, "the holder's end")
     calm.assert_thawed()
     assert calm.hook_log()[-2:] == ["freeze", "thaw"], "it did freeze, and was thawed"

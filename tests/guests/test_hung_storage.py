@@ -11,7 +11,7 @@ import pytest
 
 from tests.guests.command import Frostwatch, ended
 from tests.guests.conftest import Boot
-from tests.guests.lab import Guest
+from tests.guests.lab import PATIENCE_S, Guest
 from tests.guests.lab.shell import wait_until
 from tests.guests.storages import ROOT, hanging, on_loop
 
@@ -45,7 +45,7 @@ def test_a_command_ends_though_its_files_can_not_be_deleted(
             jobs = guest.qmp("query-jobs")
             return bool(jobs) and all(one["status"] == "ready" for one in jobs)
 
-        wait_until(ready, 60.0, "the mirror")
+        wait_until(ready, PATIENCE_S, "the mirror")
         with hanging(place):
             began = time.monotonic()
             mirror.send_signal(signal.SIGINT)
@@ -66,7 +66,7 @@ def test_what_was_left_can_not_be_deleted_while_its_storage_hangs(
     with on_loop(tmp_path) as place:
         to = ("--to", str(place), "--format", "raw", "--policy", "never", "--wait", "--json")
         mirror = frostwatch.start("mirror", guest.name, *to)
-        wait_until(lambda: bool(guest.qmp("query-jobs")), 60.0, "the mirror")
+        wait_until(lambda: bool(guest.qmp("query-jobs")), PATIENCE_S, "the mirror")
         mirror.kill()
         mirror.wait()
         with hanging(place):
@@ -95,11 +95,13 @@ def test_a_command_ends_though_its_files_can_not_be_made_and_they_are_not_left(
                 "snapshot": (*snapshot, str(place)),
             }[which]
             copying = frostwatch.start(*words, "--policy", "never", "--json")
-            wait_until(lambda: _waits_for_storage(copying.pid), 60.0, "it hangs")
+            wait_until(lambda: _waits_for_storage(copying.pid), PATIENCE_S, "it hangs")
             copying.send_signal(signal.SIGINT)
-            code, lines, said = ended(copying, 30.0)
+            code, lines, said = ended(copying)
             assert (code, lines[-1]["result"], lines[-1]["left"]) == (1, "cancelled", []), said
-        wait_until(lambda: {one.name for one in place.iterdir()} == {"lost+found"}, 30.0, "undone")
+        wait_until(
+            lambda: {one.name for one in place.iterdir()} == {"lost+found"}, PATIENCE_S, "it"
+        )
     assert list(copies.rglob("*")) == []
     assert guest.qmp("query-jobs") == []
 

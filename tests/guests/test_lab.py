@@ -10,12 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.guests.conftest import Boot
 from tests.guests.lab import (
+    PATIENCE_S,
     BootOptions,
     Guest,
     LabError,
@@ -105,16 +107,19 @@ def test_a_state_that_can_not_be_loaded_is_made_anew(boot: Boot, tmp_path: Path)
 
 @pytest.mark.parametrize("fresh", [True, False])
 def test_a_guests_second_is_a_second(boot: Boot, fresh: bool) -> None:
-    def now() -> tuple[float, float]:
+    def now() -> tuple[float, float, float]:
         before = time.monotonic()
         inside = float(guest.shell("read -r up _ </proc/uptime; echo $up"))
-        return (before + time.monotonic()) / 2, inside
+        return before, inside, time.monotonic()
 
     guest = boot(name="ticks", mounts=("a",), fresh=fresh)
     began = now()
     time.sleep(3.0)
     ended = now()
-    assert (ended[1] - began[1]) / (ended[0] - began[0]) == pytest.approx(1.0, abs=0.1)
+    # Between the longest and the shortest time that it can have been here.
+    passed = ended[1] - began[1]
+    assert passed / (ended[2] - began[0]) < 1.1
+    assert passed / (ended[0] - began[2]) > 0.9
 
 
 def test_shell_tells_output_status_and_time(calm: Guest) -> None:
@@ -125,9 +130,9 @@ def test_shell_tells_output_status_and_time(calm: Guest) -> None:
     assert (failed.value.code, failed.value.output) == (3, "no\n")
     started = time.monotonic()
     with pytest.raises(ShellError) as late:
-        calm.shell("echo begun; sleep 60", timeout=1.0)
+        calm.shell("echo begun; sleep 60", timeout=2.0)
     assert (late.value.code, late.value.output) == (124, "begun\n")
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 60
     assert calm.shell("pidof sleep || echo none") == "none\n"
 
 
@@ -151,9 +156,7 @@ def test_writable_sees_a_frozen_file_system_and_leaves_nothing(calm: Guest) -> N
     calm.freeze_inside("b")
     assert calm.frozen_mounts() == {"b"}
     assert calm.writable("a")
-    started = time.monotonic()
     assert not calm.writable("b", timeout=0.3)
-    assert time.monotonic() - started < 3
     with pytest.raises(AssertionError, match=r"not writable: b$"):
         calm.assert_thawed(timeout=0.3)
     assert calm.shell("ps | grep -c '[d]d if' || true") == "0\n"
@@ -165,17 +168,15 @@ def test_writable_sees_a_frozen_file_system_and_leaves_nothing(calm: Guest) -> N
 
 def test_write_load_stands_still_while_frozen(calm: Guest) -> None:
     with calm.write_load("a") as load:
-        time.sleep(0.5)
+        wait_until(lambda: load.written() > 0, PATIENCE_S, "a write")
         calm.freeze_inside("a")
         frozen_at = load.written()
         assert frozen_at > 0
         time.sleep(0.5)
         assert load.written() - frozen_at <= 1
         calm.thaw_inside("a")
-        time.sleep(0.5)
-        assert load.written() > frozen_at + 1
-    time.sleep(0.5)
-    assert "load" not in calm.shell("ls /mnt/a")
+        wait_until(lambda: load.written() > frozen_at + 1, PATIENCE_S, "more writes")
+    wait_until(lambda: "load" not in calm.shell("ls /mnt/a"), PATIENCE_S, "its end")
 
 
 def test_hooks(calm: Guest, client: RawClient) -> None:
@@ -190,11 +191,28 @@ def test_hooks(calm: Guest, client: RawClient) -> None:
     assert client.status() == "thawed"
     calm.hanging_hook()
     client.send_command("guest-fsfreeze-freeze")
-    time.sleep(0.5)
+    wait_until(lambda: len(calm.hook_log()) == before + 4, PATIENCE_S, "the hook")
     calm.clear_hook()
     assert "error" in client.read_reply()
     assert calm.hook_log()[before:] == ["freeze", "thaw", "freeze", "freeze"]
     assert calm.shell("pidof sleep || echo none") == "none\n"
+
+
+def test_a_held_hook_ends_when_it_is_released(calm: Guest, client: RawClient) -> None:
+    for fails in (False, True):
+        calm.held_hook(fails=fails)
+        hooks = len(calm.hook_log())
+        client.send_command("guest-fsfreeze-freeze")
+        wait_until(partial(_more_hooks, calm, hooks), PATIENCE_S, "the hook")
+        assert calm.frozen_mounts() == set()
+        calm.release_hook()
+        assert ("error" in client.read_reply()) is fails
+        if not fails:
+            assert client.thaw() == 2
+
+
+def _more_hooks(guest: Guest, before: int) -> bool:
+    return len(guest.hook_log()) > before
 
 
 def test_agent_stops_and_goes_on(calm: Guest, client: RawClient) -> None:
@@ -346,7 +364,7 @@ def test_no_qemu_outlives_a_killed_test_run() -> None:
         assert victim.stdout is not None
         qemu = int(victim.stdout.readline())
         os.kill(victim.pid, signal.SIGKILL)
-    wait_until(lambda: not _runs(qemu), 10.0, "QEMU's end")
+    wait_until(lambda: not _runs(qemu), PATIENCE_S, "QEMU's end")
 
 
 def test_main_runs_a_command_with_guests_alive() -> None:
@@ -380,7 +398,7 @@ def test_main_takes_everything_down_on_a_signal(number: signal.Signals) -> None:
         socket = Path(process.stdout.readline().partition("agent=")[2].partition(",")[0])
         assert socket.exists()
         process.send_signal(number)
-        assert process.wait(10.0) == 128 + number
+        assert process.wait(PATIENCE_S) == 128 + number
     assert not socket.parent.exists()
 
 

@@ -17,7 +17,7 @@ from agentclient.jobs.left import LeftCopy
 from tests.guests.command import Frostwatch
 from tests.guests.conftest import Boot
 from tests.guests.copy_window import LONG_WINDOW
-from tests.guests.lab import Guest
+from tests.guests.lab import PATIENCE_S, Guest
 from tests.guests.lab.shell import wait_until
 
 
@@ -104,7 +104,7 @@ def test_a_copy_that_was_left_before_it_began_leaves_no_node(guest: Guest, tmp_p
     guest.hanging_hook()
     with _copying(guest, tmp_path) as child:
         _wait_for(child, "freezing")
-        wait_until(lambda: guest.hook_log() == ["freeze"], 60, "the freeze runs")
+        wait_until(lambda: guest.hook_log() == ["freeze"], PATIENCE_S, "the freeze runs")
         child.kill()
         child.wait()
     guest.clear_hook()
@@ -124,7 +124,7 @@ def test_a_copy_that_was_complete_when_it_was_found_is_kept(guest: Guest, tmp_pa
         )
         child.kill()
         child.wait()
-        wait_until(lambda: not guest.frozen_mounts(), 60, "thawed by the holder")
+        wait_until(lambda: not guest.frozen_mounts(), PATIENCE_S, "thawed by the holder")
     command = Frostwatch(guest)
     code, lines, _ = command.run("jobs", guest.name)
     assert (code, lines[0]["running"], lines[0]["complete"]) == (1, False, True)
@@ -146,7 +146,7 @@ def test_a_vm_that_was_paused_for_a_copy_goes_on_when_frostwatch_is_killed(
         assert guest.status() == "paused"
         child.kill()
         child.wait()
-        wait_until(lambda: guest.status() == "running", 60, "it goes on")
+        wait_until(lambda: guest.status() == "running", PATIENCE_S, "it goes on")
 
 
 def test_a_vm_that_was_paused_for_a_copy_goes_on_when_frostwatch_is_stopped(
@@ -157,9 +157,9 @@ def test_a_vm_that_was_paused_for_a_copy_goes_on_when_frostwatch_is_stopped(
         _wait_for(child, "in the window")
         child.send_signal(signal.SIGSTOP)
         assert guest.status() == "paused"
-        wait_until(lambda: guest.status() == "running", 60, "it goes on")
+        wait_until(lambda: guest.status() == "running", PATIENCE_S, "it goes on")
         child.send_signal(signal.SIGCONT)
-        out, _ = child.communicate(timeout=60)
+        out, _ = child.communicate(timeout=PATIENCE_S)
     assert "somebody has resumed the VM before the copy could be taken" in out
     assert "crash-consistent" in out
     assert guest.status() == "running"
@@ -182,13 +182,13 @@ def test_a_vm_goes_on_when_frostwatch_is_stopped_in_the_middle_of_a_visit(
         _wait_for(child, "freezing")
         began = time.monotonic()
         _wait_for(child, "in a visit")
-        wait_until(lambda: "State:\tT" in status_of(child), 30, "it has stopped itself")
+        wait_until(lambda: "State:\tT" in status_of(child), PATIENCE_S, "it has stopped itself")
         state, after_s = guest.status(), time.monotonic() - began
         # A machine that takes longer than the window has nobody paused any more.
         assert state == ("running" if command == "stop" else "paused") or after_s > hold_s, after_s
-        wait_until(lambda: guest.status() == "running", 30, "it goes on")
+        wait_until(lambda: guest.status() == "running", PATIENCE_S, "it goes on")
         child.send_signal(signal.SIGCONT)
-        out, _ = child.communicate(timeout=60)
+        out, _ = child.communicate(timeout=PATIENCE_S)
     assert (child.returncode, guest.status()) == (0, "running")
     assert "complete, and certified" not in out
     assert (_nodes(guest), guest.qmp("query-jobs")) == ([], [])
@@ -204,7 +204,7 @@ def test_a_vm_without_an_agent_is_paused_for_the_copy_and_goes_on(
 ) -> None:
     guest = boot(autostart=False)
     with _copying(guest, tmp_path, policy="suspend", limit=0) as child:
-        out, _ = child.communicate(timeout=60)
+        out, _ = child.communicate(timeout=PATIENCE_S)
     assert "crash-consistent only: the VM has no agent, and was paused" in out
     assert guest.status() == "running"
 
@@ -215,7 +215,7 @@ def test_nothing_is_copied_through_the_filters_that_a_killed_backup_has_left(
     command = Frostwatch(guest)
     (tmp_path / "again").mkdir()
     child = command.start("backup", guest.name, "--to", str(tmp_path), "--rate", "1")
-    wait_until(lambda: guest.qmp("query-block-jobs") != [], 30, "it copies")
+    wait_until(lambda: guest.qmp("query-block-jobs") != [], PATIENCE_S, "it copies")
     child.kill()
     child.wait()
     _refused(command, guest, tmp_path / "again", "a block job runs on the VM: backup frostwatch.")

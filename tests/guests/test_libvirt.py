@@ -12,9 +12,9 @@ from agentclient.model.events import EventKind
 from agentclient.model.rescue import Rung, RungResult
 from agentclient.model.states import Cause, OutcomeKind, Refusal, RunState, Stuck
 from tests.guests.freezing import Running, evidence, value
-from tests.guests.lab import DomainGuest
+from tests.guests.lab import PATIENCE_S, DomainGuest
 from tests.guests.lab.shell import wait_until
-from tests.guests.libvirt_operator import SOON_S, DomainOperator, restore, save
+from tests.guests.libvirt_operator import DomainOperator, restore, save
 
 AT_ONCE, LATER, NEVER = 0.0, 2.0, None
 # What calls can show. Whether the agent has read a command is not part of it.
@@ -38,14 +38,17 @@ def operator(calm_domain: DomainGuest) -> Iterator[DomainOperator]:
 
 
 def in_the_hook(
-    guest: DomainGuest, operator: DomainOperator, seconds: float, **times: Any
+    guest: DomainGuest, operator: DomainOperator, seconds: float | None = None, **times: Any
 ) -> Running:
-    """Begin a freeze, and return when its hook runs."""
+    """Begin a freeze, and return when its hook runs; `release_hook` ends it, or so many seconds."""
     hooks = len(guest.hook_log())
-    guest.slow_hook(seconds)
+    if seconds is None:
+        guest.held_hook()
+    else:
+        guest.slow_hook(seconds)
     running = operator.freeze(**times)
     running.wait_event(EventKind.SENT)
-    wait_until(lambda: len(guest.hook_log()) > hooks, SOON_S, "the hook")
+    wait_until(lambda: len(guest.hook_log()) > hooks, PATIENCE_S, "the hook")
     return running
 
 
@@ -60,7 +63,7 @@ def assert_certified(running: Running, frozen: int = 2) -> None:
 def test_it_is_frozen_held_thawed_and_certified(
     calm_domain: DomainGuest, operator: DomainOperator
 ) -> None:
-    running = operator.freeze(hold_s=60.0)
+    running = operator.freeze(hold_s=100.0)
     running.wait_event(EventKind.HELD)
     assert calm_domain.frozen_mounts() == {"a", "b"}
     running.operation.cancel()
@@ -79,7 +82,7 @@ def test_a_slow_freeze_is_waited_for_by_one_call(
 
 
 def test_some_mount_points_alone(calm_domain: DomainGuest, operator: DomainOperator) -> None:
-    running = operator.freeze("/mnt/a", hold_s=60.0)
+    running = operator.freeze("/mnt/a", hold_s=100.0)
     running.wait_event(EventKind.HELD)
     assert calm_domain.frozen_mounts() == {"a"}
     running.operation.cancel()
@@ -91,7 +94,7 @@ def test_killed_in_the_hook_it_is_lost(
     calm_domain: DomainGuest, operator: DomainOperator, respawn: float | None
 ) -> None:
     calm_domain.set_respawn(respawn)
-    thaw_s = 2.0 if respawn is NEVER else SOON_S
+    thaw_s = 2.0 if respawn is NEVER else PATIENCE_S
     running = in_the_hook(calm_domain, operator, 60.0, thaw_timeout_s=thaw_s)
     calm_domain.kill_agent()
     verdict = running.verdict()
@@ -112,8 +115,9 @@ def test_terminated_in_the_hook_its_success_is_partial(
     calm_domain: DomainGuest, operator: DomainOperator
 ) -> None:
     calm_domain.set_respawn(AT_ONCE)
-    running = in_the_hook(calm_domain, operator, 1.5)
+    running = in_the_hook(calm_domain, operator)
     calm_domain.kill_agent("TERM")
+    calm_domain.release_hook()
     outcome = running.outcome()
     assert outcome.kind is OutcomeKind.PARTIAL, running.texts
     assert (outcome.frozen, outcome.certified, outcome.settled) == (2, False, True)
@@ -125,10 +129,11 @@ def test_killed_while_held_the_window_is_at_risk_and_settled(
     calm_domain: DomainGuest, operator: DomainOperator
 ) -> None:
     calm_domain.set_respawn(AT_ONCE)
-    running = operator.freeze(hold_s=2.0)
+    running = operator.freeze(hold_s=100.0)
     running.wait_event(EventKind.HELD)
     calm_domain.kill_agent()
     running.wait_event(EventKind.AT_RISK)
+    running.operation.end_hold()
     outcome = running.outcome()
     assert (outcome.frozen, outcome.thawed, outcome.settled) == (2, 2, True)
     assert not outcome.certified
@@ -140,7 +145,7 @@ def test_reset_in_the_hook(calm_domain: DomainGuest, operator: DomainOperator) -
     running = in_the_hook(calm_domain, operator, 60.0)
     calm_domain.daemon.virsh("reset", calm_domain.name)
     verdict = running.wait_event(EventKind.VERDICT)
-    outcome = running.outcome(2 * SOON_S)
+    outcome = running.outcome()
     assert outcome.kind is OutcomeKind.LOST, running.texts
     # The agent's end is told at once, and why a third of a second later, or more on a busy machine.
     told = running.wait_event(EventKind.PORT, "the guest was reset")
@@ -154,21 +159,23 @@ def test_reset_in_the_hook(calm_domain: DomainGuest, operator: DomainOperator) -
 def test_paused_in_the_hook_it_is_blocked_and_goes_on(
     calm_domain: DomainGuest, operator: DomainOperator
 ) -> None:
-    running = in_the_hook(calm_domain, operator, 1.5)
+    running = in_the_hook(calm_domain, operator)
     calm_domain.daemon.virsh("suspend", calm_domain.name)
     running.wait_event(EventKind.BLOCKED)
     assert operator.look().run_state is RunState.PAUSED
     calm_domain.daemon.virsh("resume", calm_domain.name)
+    calm_domain.release_hook()
     assert_certified(running)
 
 
 def test_paused_while_held_it_is_thawed_once_it_goes_on(
     calm_domain: DomainGuest, operator: DomainOperator
 ) -> None:
-    running = operator.freeze(hold_s=0.5, thaw_timeout_s=60.0)
+    running = operator.freeze(hold_s=100.0)
     running.wait_event(EventKind.HELD)
     calm_domain.daemon.virsh("suspend", calm_domain.name)
-    wait_until(lambda: bool(running.find(EventKind.THAW_SENT)), SOON_S, "the thaw")
+    running.operation.end_hold()
+    wait_until(lambda: bool(running.find(EventKind.THAW_SENT)), PATIENCE_S, "the thaw")
     calm_domain.daemon.virsh("resume", calm_domain.name)
     outcome = running.outcome()
     assert (outcome.thawed, outcome.settled) == (2, True)
@@ -186,7 +193,7 @@ def test_paused_before_it_is_refused(calm_domain: DomainGuest, operator: DomainO
 
 def test_without_an_agent_it_is_refused(calm_domain: DomainGuest, operator: DomainOperator) -> None:
     calm_domain.kill_agent()
-    wait_until(lambda: operator.look().port_open is False, SOON_S, "the port to be closed")
+    wait_until(lambda: operator.look().port_open is False, PATIENCE_S, "the port to be closed")
     outcome = operator.freeze().outcome()
     assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.NO_AGENT)
 
@@ -205,7 +212,7 @@ def test_its_ladder_says_what_libvirt_can_do_and_a_thaw_thaws(
     calm_domain: DomainGuest, operator: DomainOperator
 ) -> None:
     calm_domain.daemon.virsh("domfsfreeze", calm_domain.name)
-    found = operator.operations.ladder(operator.vm).result(SOON_S)
+    found = operator.operations.ladder(operator.vm).result(PATIENCE_S)
     impossible = {one.title: one.why_not for one in found if not one.possible}
     assert impossible == {
         "connect": (
@@ -225,7 +232,7 @@ def test_saved_while_it_is_held_it_is_frozen_still_where_it_goes_on(
 ) -> None:
     """Its domain is transient: while it is saved, libvirt has nothing to be asked about."""
     with DomainOperator(calm_domain) as operator:
-        running = operator.freeze(hold_s=60.0)
+        running = operator.freeze(hold_s=100.0)
         running.wait_event(EventKind.HELD)
         place = save(calm_domain)
         outcome = running.outcome()

@@ -17,15 +17,14 @@ from agentclient.model.explanation.by_hand import by_hand
 from agentclient.model.explanation.entry import Hand
 from agentclient.model.states import RunState
 from agentclient.model.vm import Vm
-from tests.guests.lab import DomainGuest, Libvirtd, boot_domain, start_bare
+from tests.guests.lab import PATIENCE_S, DomainGuest, Libvirtd, boot_domain, start_bare
 from tests.guests.lab.libvirtd import VirshError
 from tests.guests.lab.process import make_disk
 from tests.guests.lab.shell import wait_until
 from tests.guests.lab.sshd import Sshd
 from tests.guests.libvirt_copying import LARGE, RoomyGuest
-from tests.guests.libvirt_operator import SOON_S, DomainOperator
+from tests.guests.libvirt_operator import DomainOperator
 
-BOOT_S = 60.0
 OPEN, CLOSED = "state='connected'", "state='disconnected'"
 # Of a guest with the lab's disks: all but the large one.
 OTHERS = ("vda", "vdb", "vdc")
@@ -43,7 +42,7 @@ def by(vm: Vm, hand: Hand) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=BOOT_S,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, f"{one.command}: {done.stderr}"
     return done.stdout.strip()
@@ -75,7 +74,7 @@ def test_what_is_looked_at_is_as_it_is(calm_domain: DomainGuest, operator: Domai
     assert written(vm) > before
     assert "None" in by(vm, Hand.MIGRATION)
     calm_domain.kill_agent()
-    wait_until(lambda: CLOSED in by(vm, Hand.PORT), SOON_S, "the port's end")
+    wait_until(lambda: CLOSED in by(vm, Hand.PORT), PATIENCE_S, "the port's end")
     tainted = calm_domain.daemon.virsh("dominfo", calm_domain.name)
     assert "custom-monitor" not in tainted
     assert "monitor control" not in tainted
@@ -100,7 +99,7 @@ def test_it_is_thawed_by_its_kernel_alone(
     calm_domain.kill_agent()
     calm_domain.shell(f"echo {SYSRQ_ALLOWED} >/proc/sys/kernel/sysrq")
     by(operator.vm, Hand.SYSRQ)
-    wait_until(lambda: calm_domain.frozen_mounts() == set(), SOON_S, "the kernel to thaw it")
+    wait_until(lambda: calm_domain.frozen_mounts() == set(), PATIENCE_S, "the kernel to thaw it")
 
 
 def test_it_runs_on(calm_domain: DomainGuest, operator: DomainOperator) -> None:
@@ -114,11 +113,12 @@ def test_it_runs_on(calm_domain: DomainGuest, operator: DomainOperator) -> None:
 def test_a_command_of_others_is_seen_by_its_client(
     calm_domain: DomainGuest, operator: DomainOperator
 ) -> None:
-    calm_domain.slow_hook(3.0)
+    calm_domain.held_hook()
     with calm_domain.daemon.start_virsh("domfsfreeze", calm_domain.name) as theirs:
-        wait_until(lambda: bool(calm_domain.hook_log()), SOON_S, "their freeze")
+        wait_until(lambda: bool(calm_domain.hook_log()), PATIENCE_S, "their freeze")
         assert f"pid={theirs.pid}," in by(operator.vm, Hand.CLIENTS)
-        assert theirs.wait(SOON_S) == 0
+        calm_domain.release_hook()
+        assert theirs.wait(PATIENCE_S) == 0
     assert by(operator.vm, Hand.THAW) == "Thawed 2 filesystem(s)"
 
 
@@ -137,10 +137,12 @@ def test_it_is_woken_up(libvirtd: Libvirtd) -> None:
     ):
         guest.suspend()
         wait_until(
-            lambda: by(operator.vm, Hand.RUN_STATE).startswith("pmsuspended"), SOON_S, "its sleep"
+            lambda: by(operator.vm, Hand.RUN_STATE).startswith("pmsuspended"),
+            PATIENCE_S,
+            "its sleep",
         )
         by(operator.vm, Hand.WAKE)
-        wait_until(lambda: guest.status() == "running", SOON_S, "it to wake up")
+        wait_until(lambda: guest.status() == "running", PATIENCE_S, "it to wake up")
         assert by(operator.vm, Hand.RUN_STATE).startswith("running")
 
 
@@ -151,7 +153,7 @@ def test_one_that_is_off_is_started(libvirtd: Libvirtd, operator: DomainOperator
         return [vm for vm in operator.backend.list_vms() if vm.title == "starter"]
 
     try:
-        wait_until(lambda: bool(listed()), SOON_S, "it to be listed")
+        wait_until(lambda: bool(listed()), PATIENCE_S, "it to be listed")
         (vm,) = listed()
         libvirtd.virsh("destroy", "starter")
         assert by(vm, Hand.RUN_STATE) == "shut off (destroyed)"
@@ -183,7 +185,7 @@ def test_what_is_copied_is_seen(libvirtd: Libvirtd, tmp_path: Path) -> None:
             libvirtd.virsh("backup-begin", "copied", str(xml), "--reuse-external")
             assert jobs() == ["backup running"]
             libvirtd.virsh("domjobabort", "copied")
-            wait_until(lambda: jobs() == [], BOOT_S, "its end")
+            wait_until(lambda: jobs() == [], PATIENCE_S, "its end")
 
 
 @contextmanager
@@ -204,7 +206,7 @@ def migrating(guest: DomainGuest, to: Libvirtd) -> Iterator[None]:
         yield
     finally:
         guest.daemon.virsh("domjobabort", guest.name)
-        thread.join(BOOT_S)
+        thread.join(PATIENCE_S)
     assert said, "it was to be cancelled"
 
 
@@ -221,7 +223,7 @@ def test_how_far_a_migration_is_is_seen(libvirtd: Libvirtd) -> None:
             said = by(operator.vm, Hand.MIGRATION)
             return "Outgoing migration" in said and "Data remaining" in said
 
-        wait_until(seen, SOON_S, "how far it is")
+        wait_until(seen, PATIENCE_S, "how far it is")
         assert operator.look().run_state in (RunState.RUNNING, RunState.MIGRATING)
 
 

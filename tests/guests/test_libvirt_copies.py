@@ -193,7 +193,7 @@ def test_a_backup_that_is_left_is_found_and_another_frostwatch_kept_off(
     (copy,) = copier.engine.jobs.in_qemu(copier.vm)
     assert (copy.kind, copy.running, copy.complete) == ("backup", False, False)
     copier.engine.watch()
-    wait_until(lambda: bool(state_of(copier).left_jobs), 20.0, "it to be shown as left")
+    wait_until(lambda: bool(state_of(copier).left_jobs), PATIENCE_S, "it to be shown as left")
     cleared = copier.engine.jobs.clear(copier.vm, copy)
     assert cleared.left == ()
     assert len([one for one in cleared.removed if one.endswith(".qcow2")]) == 1
@@ -209,7 +209,7 @@ def test_killed_in_the_window_the_guest_is_thawed_and_the_copy_found(
         assert writer.frozen_mounts() == {"a", "b"}
         child.kill()
         child.wait()
-        wait_until(lambda: not writer.frozen_mounts(), 20.0, "the thaw")
+        wait_until(lambda: not writer.frozen_mounts(), PATIENCE_S, "the thaw")
     (copy,) = copier.engine.jobs.in_qemu(copier.vm)
     assert copier.engine.jobs.clear(copier.vm, copy).left == ()
 
@@ -217,7 +217,7 @@ def test_killed_in_the_window_the_guest_is_thawed_and_the_copy_found(
 @pytest.mark.soak
 def test_a_cancelled_backup_leaves_nothing(copier: Copier, writer: DomainGuest) -> None:
     job = copier.begin_backup(LARGE, limit=1 << 16)
-    wait_until(lambda: bool(told_progress(copier)), 60.0, "its progress")
+    wait_until(lambda: bool(told_progress(copier)), PATIENCE_S, "its progress")
     job.cancel()
     outcome = job.wait(PATIENCE_S)
     assert outcome is not None
@@ -238,10 +238,12 @@ def test_a_limit_that_libvirt_refuses_is_told_and_the_backup_goes_on(
     if limits_backups(writer):
         pytest.skip("its libvirt limits backups")
     job = copier.begin_backup(LARGE, limit=1 << 16)
-    wait_until(lambda: "the copy goes on without a limit" in copier.texts, 60.0, "it to be told")
+    wait_until(
+        lambda: "the copy goes on without a limit" in copier.texts, PATIENCE_S, "it to be told"
+    )
     before = told_progress(copier)[-1]
     assert before.limit == 0
-    wait_until(lambda: told_progress(copier)[-1].done > before.done, 60.0, "it to go on")
+    wait_until(lambda: told_progress(copier)[-1].done > before.done, PATIENCE_S, "it to go on")
     job.cancel()
     outcome = job.wait(PATIENCE_S)
     assert outcome is not None

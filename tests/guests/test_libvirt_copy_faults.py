@@ -86,7 +86,7 @@ def test_a_backup_goes_on_while_the_daemon_dies_and_comes_back(
     copier: Copier, writer: DomainGuest
 ) -> None:
     job = copier.begin_backup("vda", LARGE)
-    wait_until(lambda: bool(told_progress(copier)), 60.0, "its progress")
+    wait_until(lambda: bool(told_progress(copier)), PATIENCE_S, "its progress")
     restarted(writer)
     outcome = job.wait(300.0)
     assert outcome is not None
@@ -128,7 +128,7 @@ def test_what_somebody_else_begins_in_libvirt_before_the_copy_is_taken_refuses_i
     writer.assert_thawed()
     assert "Unbounded" in writer.daemon.virsh("domjobinfo", writer.name), "theirs goes on"
     writer.daemon.virsh("domjobabort", writer.name)
-    wait_until(lambda: said_of_copies(writer) == [], 30.0, "our claim to go")
+    wait_until(lambda: said_of_copies(writer) == [], PATIENCE_S, "our claim to go")
 
 
 @ROOT

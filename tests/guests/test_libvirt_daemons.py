@@ -25,15 +25,14 @@ from agentclient.model.states import (
     RunState,
 )
 from tests.guests.command import ROOT, ended, holders_of
-from tests.guests.lab import DomainGuest, Libvirtd, start_bare
+from tests.guests.lab import PATIENCE_S, DomainGuest, Libvirtd, start_bare
 from tests.guests.lab.shell import wait_until
 from tests.guests.lab.sshd import HOST, Sshd
 from tests.guests.libvirt_copying import domains_alone
-from tests.guests.libvirt_operator import SOON_S, DomainOperator
+from tests.guests.libvirt_operator import DomainOperator
 from tests.guests.test_libvirt import in_the_hook
 
 # What an operator may notice at all, and a loaded machine still keeps.
-PATIENT_S = 40.0
 
 
 @pytest.fixture
@@ -57,7 +56,7 @@ def state_of(engine: Engine, name: str) -> VmState | None:
 
 
 def until(engine: Engine, name: str, holds: Callable[[VmState | None], bool], what: str) -> None:
-    wait_until(lambda: holds(state_of(engine, name)), PATIENT_S, what)
+    wait_until(lambda: holds(state_of(engine, name)), PATIENCE_S, what)
 
 
 def test_domains_come_and_go_while_they_are_watched(engine: Engine, libvirtd: Libvirtd) -> None:
@@ -117,7 +116,7 @@ def test_whose_command_keeps_an_agent_is_seen_by_its_client(
     assert state is not None
     calm_domain.hanging_hook()
     with calm_domain.daemon.start_virsh("domfsfreeze", "db1") as other:
-        wait_until(lambda: calm_domain.hook_log()[-1:] == ["freeze"], SOON_S, "their hook")
+        wait_until(lambda: calm_domain.hook_log()[-1:] == ["freeze"], PATIENCE_S, "their hook")
         engine.watcher.visit_soon(state.id)
         seen = f"by its looks virsh domfsfreeze (pid {other.pid})"
         until(
@@ -126,12 +125,12 @@ def test_whose_command_keeps_an_agent_is_seen_by_its_client(
             lambda one: one is not None and (one.agent.state, one.agent.detail) == (busy, seen),
             "who keeps it",
         )
-        outcome = engine.freeze(state.vm).wait(PATIENT_S)
+        outcome = engine.freeze(state.vm).wait(PATIENCE_S)
         assert isinstance(outcome, Outcome)
         assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.BUSY)
         assert seen in outcome.reason
         calm_domain.clear_hook()
-        other.wait(SOON_S)
+        other.wait(PATIENCE_S)
     until(engine, "db1", lambda one: one is not None and one.agent.state is alive, "its answer")
 
 
@@ -147,7 +146,7 @@ def test_whose_command_keeps_an_agent_is_told_when_libvirt_tells_it(
     assert state is not None
     calm_domain.hanging_hook()
     with calm_domain.daemon.start_virsh("domfsfreeze", "db1") as other:
-        wait_until(lambda: calm_domain.hook_log()[-1:] == ["freeze"], SOON_S, "their hook")
+        wait_until(lambda: calm_domain.hook_log()[-1:] == ["freeze"], PATIENCE_S, "their hook")
         engine.watcher.visit_soon(state.id)
 
         def is_told(one: VmState | None) -> bool:
@@ -157,12 +156,12 @@ def test_whose_command_keeps_an_agent_is_told_when_libvirt_tells_it(
         until(engine, "db1", is_told, "libvirt's own word")
         told = state_of(engine, "db1")
         assert told is not None
-        outcome = engine.freeze(told.vm).wait(PATIENT_S)
+        outcome = engine.freeze(told.vm).wait(PATIENCE_S)
         assert isinstance(outcome, Outcome)
         assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.BUSY)
         assert "domfsfreeze" in outcome.reason
         calm_domain.clear_hook()
-        other.wait(SOON_S)
+        other.wait(PATIENCE_S)
     until(engine, "db1", lambda one: one is not None and one.agent.state is alive, "its answer")
 
 
@@ -173,17 +172,17 @@ def test_a_daemon_that_hangs_is_told_and_its_domains_stay(
     until(engine, "db1", lambda one: one is not None, "the domain")
     libvirtd.kill(signal.SIGSTOP)
     try:
-        wait_until(lambda: bool(engine.watcher.problems), PATIENT_S, "the daemon to be told")
+        wait_until(lambda: bool(engine.watcher.problems), PATIENCE_S, "the daemon to be told")
         (problem,) = engine.watcher.problems
         assert "has not answered since" in problem
         assert "its VMs are shown as they were seen last" in problem
         began = time.monotonic()
         engine.look()
-        assert time.monotonic() - began < SOON_S
+        assert time.monotonic() - began < PATIENCE_S
         until(engine, "db1", lambda one: one is not None and bool(one.trouble), "its row's trouble")
     finally:
         libvirtd.kill(signal.SIGCONT)
-    wait_until(lambda: engine.watcher.problems == (), PATIENT_S, "it to be well again")
+    wait_until(lambda: engine.watcher.problems == (), PATIENCE_S, "it to be well again")
     until(engine, "db1", lambda one: one is not None and one.trouble is None, "its row to be well")
 
 
@@ -195,10 +194,10 @@ def test_a_daemon_that_dies_is_told_and_watched_again_when_it_is_back(
     until(engine, "db1", lambda one: one is not None and one.run_state is running, "the domain")
     before = state_of(engine, "db1")
     libvirtd.kill()
-    wait_until(lambda: bool(engine.watcher.problems), PATIENT_S, "the daemon to be told")
+    wait_until(lambda: bool(engine.watcher.problems), PATIENCE_S, "the daemon to be told")
     assert state_of(engine, "db1") is not None
     libvirtd.start_again()
-    wait_until(lambda: engine.watcher.problems == (), PATIENT_S, "it to be back")
+    wait_until(lambda: engine.watcher.problems == (), PATIENCE_S, "it to be back")
     until(engine, "db1", lambda one: one is not None and one.run_state is running, "the domain")
     after = state_of(engine, "db1")
     assert before is not None
@@ -209,12 +208,13 @@ def test_a_daemon_that_dies_is_told_and_watched_again_when_it_is_back(
 def test_a_daemon_that_dies_under_a_pending_freeze_loses_it_and_the_guest_is_thawed(
     operator: DomainOperator, calm_domain: DomainGuest
 ) -> None:
-    running = in_the_hook(calm_domain, operator, 1.5, thaw_timeout_s=PATIENT_S)
+    running = in_the_hook(calm_domain, operator)
     calm_domain.daemon.kill()
     verdict = running.verdict()
     assert (verdict.kind, verdict.cause) == (OutcomeKind.LOST, Cause.CHANNEL_BROKEN)
     calm_domain.daemon.start_again()
-    outcome = running.outcome(2 * PATIENT_S)
+    calm_domain.release_hook()
+    outcome = running.outcome()
     assert isinstance(outcome, Outcome)
     assert outcome.settled, running.texts
     calm_domain.assert_thawed()
@@ -223,11 +223,11 @@ def test_a_daemon_that_dies_under_a_pending_freeze_loses_it_and_the_guest_is_tha
 def test_a_daemon_that_dies_while_a_freeze_is_held_costs_the_certificate_and_no_thaw(
     operator: DomainOperator, calm_domain: DomainGuest
 ) -> None:
-    running = operator.freeze(hold_s=1.0, thaw_timeout_s=PATIENT_S)
+    running = operator.freeze(hold_s=1.0)
     running.wait_event(EventKind.HELD)
     calm_domain.daemon.kill()
     calm_domain.daemon.start_again()
-    outcome = running.outcome(2 * PATIENT_S)
+    outcome = running.outcome()
     assert (outcome.frozen, outcome.thawed, outcome.settled) == (2, 2, True), running.texts
     calm_domain.assert_thawed()
 
@@ -235,15 +235,16 @@ def test_a_daemon_that_dies_while_a_freeze_is_held_costs_the_certificate_and_no_
 def test_a_daemon_that_hangs_while_a_freeze_is_held_thaws_once_it_goes_on(
     operator: DomainOperator, calm_domain: DomainGuest
 ) -> None:
-    running = operator.freeze(hold_s=0.5, thaw_timeout_s=2 * PATIENT_S)
+    running = operator.freeze(hold_s=100.0)
     running.wait_event(EventKind.HELD)
     calm_domain.daemon.kill(signal.SIGSTOP)
     try:
+        running.operation.end_hold()
         running.wait_event(EventKind.THAW_SENT)
         assert calm_domain.frozen_mounts() == {"a", "b"}
     finally:
         calm_domain.daemon.kill(signal.SIGCONT)
-    outcome = running.outcome(3 * PATIENT_S)
+    outcome = running.outcome()
     assert (outcome.frozen, outcome.thawed, outcome.settled) == (2, 2, True), running.texts
     calm_domain.assert_thawed()
 
@@ -269,12 +270,12 @@ def test_on_another_host_it_is_frozen_and_thawed_also_by_a_link_that_was_cut(
 ) -> None:
     with DomainOperator(calm_domain, sshd.uri()) as operator:
         assert str(operator.vm.id) == f"libvirt:{HOST}/db1"
-        running = operator.freeze(hold_s=60.0, thaw_timeout_s=PATIENT_S)
+        running = operator.freeze(hold_s=100.0)
         running.wait_event(EventKind.HELD)
         assert calm_domain.frozen_mounts() == {"a", "b"}
         sshd.kill_sessions()
         running.operation.cancel()
-        outcome = running.outcome(2 * PATIENT_S)
+        outcome = running.outcome()
         assert (outcome.frozen, outcome.thawed, outcome.settled) == (2, 2, True), running.texts
         calm_domain.assert_thawed()
 
@@ -298,7 +299,7 @@ def test_whatever_ends_the_console_the_guest_is_thawed(
 ) -> None:
     calm_domain.slow_hook(1.0 if event == "sent" else 0.0)
     # Another worker of the tests may have a guest of that name.
-    command = ("-c", libvirtd.uri, "freeze", "libvirt:db1", "--hold", "60", "--json")
+    command = ("-c", libvirtd.uri, "freeze", "libvirt:db1", "--hold", "100", "--json")
     with frostwatch(*command) as console:
         assert console.stdout is not None
         told = []
@@ -310,12 +311,12 @@ def test_whatever_ends_the_console_the_guest_is_thawed(
             said = console.stderr.read() if console.stderr is not None else ""
             pytest.fail(f"it ended without that event: {told} {said}")
         if event == "sent":
-            wait_until(lambda: calm_domain.hook_log()[-1:] == ["freeze"], SOON_S, "the hook")
+            wait_until(lambda: calm_domain.hook_log()[-1:] == ["freeze"], PATIENCE_S, "the hook")
         (holder,) = holders_of(console.pid)
         console.kill()
-    wait_until(lambda: calm_domain.hook_log()[-1:] == ["thaw"], SOON_S, "the holder's thaw")
-    wait_until(lambda: calm_domain.frozen_mounts() == set(), SOON_S, "the guest to be thawed")
-    wait_until(lambda: not Path(f"/proc/{holder}/cmdline").exists(), SOON_S, "the holder's end")
+    wait_until(lambda: calm_domain.hook_log()[-1:] == ["thaw"], PATIENCE_S, "the holder's thaw")
+    wait_until(lambda: calm_domain.frozen_mounts() == set(), PATIENCE_S, "the guest to be thawed")
+    wait_until(lambda: not Path(f"/proc/{holder}/cmdline").exists(), PATIENCE_S, "the holder's end")
 
 
 def test_what_can_not_be_reached_by_name_is_one_sentence_and_two() -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from agentclient.model.events import EventKind
 from agentclient.model.states import Cause, OutcomeKind, Stuck
-from tests.guests.lab import DomainGuest, Libvirtd, boot_domain
+from tests.guests.lab import PATIENCE_S, DomainGuest, Libvirtd, boot_domain
 from tests.guests.lab.shell import wait_until
-from tests.guests.libvirt_operator import SOON_S, DomainOperator
+from tests.guests.libvirt_operator import DomainOperator
 from tests.guests.test_libvirt import in_the_hook
 
 pytestmark = pytest.mark.soak
@@ -62,7 +62,7 @@ def test_reset_while_held_the_window_is_broken(
     running = operator.freeze(hold_s=100.0)
     running.wait_event(EventKind.HELD)
     calm_domain.daemon.virsh("reset", calm_domain.name)
-    outcome = running.outcome(4 * SOON_S)
+    outcome = running.outcome()
     assert (outcome.kind, outcome.certified, outcome.settled) == (
         OutcomeKind.BROKEN,
         False,
@@ -76,13 +76,14 @@ def test_reset_while_held_the_window_is_broken(
 def test_a_daemon_that_hangs_under_a_pending_freeze_delays_its_answer(
     calm_domain: DomainGuest, operator: DomainOperator
 ) -> None:
-    running = in_the_hook(calm_domain, operator, 1.0, thaw_timeout_s=4 * SOON_S)
+    running = in_the_hook(calm_domain, operator)
     calm_domain.daemon.kill(signal.SIGSTOP)
     try:
-        wait_until(lambda: calm_domain.frozen_mounts() == {"a", "b"}, SOON_S, "the freeze")
+        calm_domain.release_hook()
+        wait_until(lambda: calm_domain.frozen_mounts() == {"a", "b"}, PATIENCE_S, "the freeze")
     finally:
         calm_domain.daemon.kill(signal.SIGCONT)
-    outcome = running.outcome(6 * SOON_S)
+    outcome = running.outcome()
     assert (outcome.frozen, outcome.thawed, outcome.settled) == (2, 2, True), running.texts
     calm_domain.assert_thawed()
 

@@ -14,14 +14,13 @@ from agentclient.model.events import EventKind
 from agentclient.model.outcome import ThawOutcome
 from agentclient.model.states import Cause, OutcomeKind, Stuck
 from tests.guests.command import ROOT, Json, ended, holders_of
-from tests.guests.lab import DomainGuest, Libvirtd, boot_domain
+from tests.guests.lab import PATIENCE_S, DomainGuest, Libvirtd, boot_domain
 from tests.guests.lab.shell import wait_until
-from tests.guests.libvirt_operator import SOON_S, DomainOperator, restore, save
+from tests.guests.libvirt_operator import DomainOperator, restore, save
 from tests.guests.test_libvirt import in_the_hook
 
 pytestmark = pytest.mark.soak
 
-PATIENT_S = 60.0
 NAME = "mover"
 
 
@@ -96,13 +95,13 @@ def test_migrated_while_nobody_but_a_holder_has_it_it_has_not_ended(
 ) -> None:
     holder = held_by_a_holder_alone(guest)
     guest.migrate(elsewhere)
-    wait_until(lambda: not Path(f"/proc/{holder}/cmdline").exists(), PATIENT_S, "its end")
+    wait_until(lambda: not Path(f"/proc/{holder}/cmdline").exists(), PATIENCE_S, "its end")
     guest.take_again()
     left = window(guest)
     assert left["settled"] is False, left
     elsewhere.virsh("resume", NAME)
     assert guest.frozen_mounts() == {"a"}
-    code, told, said = ended(frostwatch(guest, "thaw", f"libvirt:{NAME}", "--json"), PATIENT_S)
+    code, told, said = ended(frostwatch(guest, "thaw", f"libvirt:{NAME}", "--json"), PATIENCE_S)
     assert code == 0, (told, said)
     assert (told[-1]["ok"], told[-1]["thawed"]) == (True, 1), "it is ours: it needs no --foreign"
     guest.assert_thawed()
@@ -110,7 +109,7 @@ def test_migrated_while_nobody_but_a_holder_has_it_it_has_not_ended(
 
 def test_saved_while_a_freeze_is_pending_it_is_lost_and_may_be_frozen(guest: DomainGuest) -> None:
     with DomainOperator(guest) as operator:
-        running = in_the_hook(guest, operator, 3.0)
+        running = in_the_hook(guest, operator)
         place = save(guest)
         outcome = running.outcome()
         assert (outcome.kind, outcome.cause, outcome.settled) == (
@@ -119,7 +118,8 @@ def test_saved_while_a_freeze_is_pending_it_is_lost_and_may_be_frozen(guest: Dom
             False,
         ), running.texts
     restore(guest, place)
-    wait_until(lambda: guest.frozen_mounts() == {"a"}, SOON_S, "the freeze, which goes on")
+    guest.release_hook()
+    wait_until(lambda: guest.frozen_mounts() == {"a"}, PATIENCE_S, "the freeze, which goes on")
     with DomainOperator(guest) as operator:
         thaw = operator.thaw(foreign=True).thaw_outcome()
         assert thaw.ok
@@ -131,12 +131,12 @@ def test_saved_while_nobody_but_a_holder_has_it_it_has_not_ended_and_the_next_on
 ) -> None:
     holder = held_by_a_holder_alone(guest)
     place = save(guest)
-    wait_until(lambda: not Path(f"/proc/{holder}/cmdline").exists(), PATIENT_S, "its end")
+    wait_until(lambda: not Path(f"/proc/{holder}/cmdline").exists(), PATIENCE_S, "its end")
     left = window(guest)
     assert left["settled"] is False, left
     restore(guest, place)
     assert guest.frozen_mounts() == {"a"}
-    code, told, said = ended(frostwatch(guest, "thaw", f"libvirt:{NAME}", "--json"), PATIENT_S)
+    code, told, said = ended(frostwatch(guest, "thaw", f"libvirt:{NAME}", "--json"), PATIENCE_S)
     assert code == 0, (told, said)
     assert (told[-1]["ok"], told[-1]["thawed"]) == (True, 1), "it is ours: it needs no --foreign"
     guest.assert_thawed()
@@ -157,7 +157,7 @@ def test_one_whose_managed_save_is_started_is_thawed_within_the_thaws_bound(
         guest.take_again()
         assert guest.frozen_mounts() == {"a"}
         vm = engine.find_one(f"libvirt:{NAME}")
-        thaw = engine.thaw(vm, foreign=True).wait(PATIENT_S)
+        thaw = engine.thaw(vm, foreign=True).wait(PATIENCE_S)
         assert isinstance(thaw, ThawOutcome)
         assert (thaw.ok, thaw.thawed) == (True, 1)
     guest.assert_thawed()

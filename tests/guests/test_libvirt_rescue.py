@@ -11,9 +11,9 @@ from agentclient.model.rescue import Means, Rung, RungResult, Step
 from agentclient.model.states import FreezeState
 from agentclient.model.vm import Vm
 from tests.guests.freezing import Bounds
-from tests.guests.lab import DomainGuest, start_bare
+from tests.guests.lab import PATIENCE_S, DomainGuest, start_bare
 from tests.guests.lab.shell import wait_until
-from tests.guests.libvirt_operator import SOON_S, DomainOperator
+from tests.guests.libvirt_operator import DomainOperator
 
 pytestmark = pytest.mark.soak
 
@@ -32,7 +32,7 @@ def operator(calm_domain: DomainGuest) -> Iterator[DomainOperator]:
 
 def kill_agent(guest: DomainGuest, operator: DomainOperator) -> None:
     guest.kill_agent()
-    wait_until(lambda: operator.look().port_open is False, SOON_S, "the port to be closed")
+    wait_until(lambda: operator.look().port_open is False, PATIENCE_S, "the port to be closed")
 
 
 def test_sysrq_by_key_is_seen_by_its_writes(
@@ -52,8 +52,8 @@ def test_sysrq_by_key_is_seen_by_its_writes(
 
 def test_a_reset_leaves_nothing_frozen(calm_domain: DomainGuest, operator: DomainOperator) -> None:
     kill_agent(calm_domain, operator)
-    outcome = operator.rescue(Step(Rung.RESET, name=operator.vm.name), boot_s=60.0).rescue_outcome(
-        4 * SOON_S
+    outcome = operator.rescue(Step(Rung.RESET, name=operator.vm.name)).rescue_outcome(
+        2 * PATIENCE_S
     )
     assert (outcome.found, outcome.state) == (RungResult.RESET, FreezeState.THAWED), outcome.reason
     assert "its port" in outcome.reason
@@ -70,7 +70,7 @@ def test_another_start_of_a_domain_is_never_pressed_at(
     def listed() -> list[Vm]:
         return [vm for vm in operator.backend.list_vms() if vm.title == "twice"]
 
-    wait_until(lambda: bool(listed()), SOON_S, "it to be listed")
+    wait_until(lambda: bool(listed()), PATIENCE_S, "it to be listed")
     buttons = operator.accesses.of(listed()[0]).buttons
     assert buttons is not None
     libvirtd.virsh("destroy", "twice")

@@ -26,7 +26,7 @@ def test_reset_in_the_hook(calm: Guest, ours: bool) -> None:
     with Operator(calm, ours=ours) as operator:
         running = in_the_hook(calm, operator)
         calm.reset(wait=False)
-        verdict = running.verdict(5.0)
+        verdict = running.verdict()
         cause = Cause.GUEST_RESET if ours else Cause.UNKNOWN  # its event alone proves it
         assert (verdict.kind, verdict.cause) == (OutcomeKind.LOST, cause)
         assert evidence(verdict)["port"] == "against"
@@ -51,7 +51,7 @@ def test_reset_while_held_breaks_the_window(calm: Guest, ours: bool) -> None:
         running.wait_event(EventKind.HELD)
         calm.reset(wait=False)
         # At once where QEMU tells of it; else the window is at risk until the next agent is there.
-        running.wait_event(EventKind.REVISED if ours else EventKind.AT_RISK, timeout=5.0)
+        running.wait_event(EventKind.REVISED if ours else EventKind.AT_RISK)
         calm.wait_reset()
         outcome = running.outcome()
         cause = Cause.GUEST_RESET if ours else Cause.UNKNOWN
@@ -91,7 +91,7 @@ def test_a_port_whose_driver_is_loaded_anew_is_no_reset(calm: Guest, held: bool)
 
 def test_panic_without_pvpanic_looks_like_a_slow_hook(calm: Guest, operator: Operator) -> None:
     calm.slow_hook(30.0)
-    running = operator.freeze(first_timeout_s=2.0, probe_timeout_s=1.0, probes=1, thaw_timeout_s=2)
+    running = operator.freeze(first_timeout_s=5.0, probe_timeout_s=5.0, probes=1, thaw_timeout_s=2)
     running.wait_progress(lambda progress: progress.read is True)
     calm.panic()
     step = running.wait_event(EventKind.STEP)
@@ -113,14 +113,14 @@ def test_panic_with_pvpanic_is_known_at_once(boot: Boot) -> None:
     with Operator(guest) as operator:
         running = in_the_hook(guest, operator)
         guest.panic()
-        verdict = running.verdict(5.0)
+        verdict = running.verdict()
         assert (verdict.kind, verdict.cause) == (OutcomeKind.LOST, Cause.GUEST_PANICKED)
         assert operator.fleet.get(operator.vm.id).run_state is RunState.PANICKED
-        outcome = running.outcome(10.0)
+        outcome = running.outcome()
         assert (outcome.kind, outcome.cause) == (OutcomeKind.LOST, Cause.GUEST_PANICKED)
         assert (outcome.frozen, outcome.thawed, outcome.settled) == (None, None, False)
         assert (outcome.next or "").endswith("socket:tells --rung reset")
-        refused = operator.freeze().outcome(5.0)
+        refused = operator.freeze().outcome()
         assert (refused.kind, refused.refusal) == (OutcomeKind.REFUSED, Refusal.NO_AGENT)
         guest.reset(wait=False)
         guest.resume()
@@ -143,7 +143,7 @@ def test_qemu_killed(boot: Boot, monitor: bool, held: bool) -> None:
             running = operator.freeze()
             running.wait_event(EventKind.SENT)
         guest.kill_qemu()
-        outcome = running.outcome(10.0)
+        outcome = running.outcome()
         if held and not monitor:
             # It never was verified, so that it can't be broken; but it is not certified either.
             assert (outcome.kind, outcome.certified) == (OutcomeKind.UNVERIFIED, False)
@@ -153,7 +153,7 @@ def test_qemu_killed(boot: Boot, monitor: bool, held: bool) -> None:
         # Nothing is frozen where nothing runs.
         assert (outcome.thawed, outcome.settled) == (0, True)
         assert "then: frostwatch freeze" in (outcome.next or "")
-        refused = operator.freeze().outcome(5.0)
+        refused = operator.freeze().outcome()
         assert (refused.kind, refused.refusal) == (OutcomeKind.REFUSED, Refusal.NO_AGENT)
 
 
@@ -163,10 +163,10 @@ def test_powered_off_in_the_hook(boot: Boot, stays: bool) -> None:
     with Operator(guest) as operator:
         running = in_the_hook(guest, operator)
         guest.power_off()
-        verdict = running.verdict(5.0)
+        verdict = running.verdict()
         assert verdict.kind is OutcomeKind.LOST
         assert verdict.cause in ((Cause.GUEST_SHUTDOWN,) if stays else (Cause.VM_GONE,))
-        outcome = running.outcome(15.0)
+        outcome = running.outcome()
         assert outcome.kind is OutcomeKind.LOST
         assert (outcome.frozen, outcome.thawed, outcome.settled) == (None, 0, True)
         assert "then: frostwatch freeze" in (outcome.next or "")

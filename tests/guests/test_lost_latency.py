@@ -118,6 +118,7 @@ def test_no_lost_command_stays_unnoticed(
         print("\n  lost to verdict:", ", ".join(f"{name} {it}" for name, it in figures.items()))
     for name, figure in figures.items():
         record_property(name, figure)
-    assert statistics.median(asked) <= MEDIAN_S * GENEROUS
-    assert asked[-1] <= WORST_S * GENEROUS
+    # From the shell's answer: how long a busy guest takes to kill its agent is not ours.
+    assert statistics.median(done) <= MEDIAN_S * GENEROUS
+    assert done[-1] <= WORST_S * GENEROUS
     victim.assert_thawed()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from agentclient.model.events import EventKind
@@ -22,7 +20,7 @@ def test_stopped_before_the_freeze_it_is_refused(calm: Guest, operator: Operator
     hooks = calm.hook_log()
     calm.stop_agent()
     running = operator.freeze()
-    outcome = running.outcome(15.0)
+    outcome = running.outcome()
     assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.SILENT)
     assert "guest-sync-delimited was not answered" in outcome.reason
     assert (outcome.frozen, outcome.thawed, outcome.settled) == (None, 0, True)
@@ -40,10 +38,9 @@ def test_cancelled_while_the_agent_is_silent_it_leaves_at_once(
     calm.stop_agent()
     running = operator.freeze()
     running.wait_event(EventKind.PREPARING)
-    asked = time.monotonic()
     running.operation.cancel()
-    outcome = running.outcome(5.0)
-    assert time.monotonic() - asked < 2.5
+    outcome = running.outcome()
+    # Not refused because the agent is silent, as it would have been at the end of its time.
     assert "cancelled before the freeze was sent" in outcome.reason
     assert EventKind.SENT not in running.kinds
     assert outcome.settled
@@ -54,8 +51,8 @@ def test_cancelled_while_the_agent_is_silent_it_leaves_at_once(
 def test_stopped_in_the_hook_it_is_pending_until_it_goes_on(
     calm: Guest, operator: Operator
 ) -> None:
-    calm.slow_hook(0.5)
-    running = operator.freeze(first_timeout_s=1.5, probe_timeout_s=1.5, probes=9)
+    calm.held_hook()
+    running = operator.freeze(first_timeout_s=1.5, probe_timeout_s=1.5, probes=60)
     read_by_the_agent(running)
     calm.stop_agent()
     running.wait_event(EventKind.STEP)
@@ -64,6 +61,7 @@ def test_stopped_in_the_hook_it_is_pending_until_it_goes_on(
     assert (progress.phase, progress.verdict) == (Phase.PENDING, None)
     assert EventKind.PORT not in running.kinds, "a stopped agent's port stays open"
     calm.continue_agent()
+    calm.release_hook()
     assert_certified(running.outcome())
     assert EventKind.REVISED not in running.kinds
     calm.assert_thawed()
@@ -72,7 +70,7 @@ def test_stopped_in_the_hook_it_is_pending_until_it_goes_on(
 def test_stopped_in_the_hook_it_times_out_and_is_thawed_when_it_goes_on(
     calm: Guest, operator: Operator
 ) -> None:
-    calm.slow_hook(0.5)
+    calm.held_hook()
     running = operator.freeze(first_timeout_s=1.0, probe_timeout_s=0.5, probes=1)
     read_by_the_agent(running)
     calm.stop_agent()
@@ -82,6 +80,7 @@ def test_stopped_in_the_hook_it_times_out_and_is_thawed_when_it_goes_on(
     assert evidence(verdict)["port"] == "for"
     running.wait_event(EventKind.THAW_SENT)
     calm.continue_agent()
+    calm.release_hook()
     outcome = running.outcome()
     assert outcome.kind is OutcomeKind.TIMEOUT
     assert (outcome.frozen, outcome.thawed, outcome.settled) == (2, 2, True)
@@ -104,7 +103,7 @@ def test_stopped_while_held_the_thaw_waits_for_it(calm: Guest, operator: Operato
 def test_paused_before_the_freeze_it_is_refused(calm: Guest, operator: Operator) -> None:
     calm.pause()
     running = operator.freeze()
-    outcome = running.outcome(5.0)
+    outcome = running.outcome()
     assert (outcome.kind, outcome.refusal) == (OutcomeKind.REFUSED, Refusal.PAUSED)
     assert (outcome.next or "").startswith("resume the VM, then: frostwatch freeze")
     assert EventKind.SENT not in running.kinds
@@ -113,7 +112,7 @@ def test_paused_before_the_freeze_it_is_refused(calm: Guest, operator: Operator)
 
 
 def test_paused_in_the_hook_it_is_blocked_and_goes_on(calm: Guest, operator: Operator) -> None:
-    calm.slow_hook(1.5)
+    calm.held_hook()
     running = operator.freeze()
     read_by_the_agent(running)
     calm.pause()
@@ -124,6 +123,7 @@ def test_paused_in_the_hook_it_is_blocked_and_goes_on(calm: Guest, operator: Ope
     assert "resume the VM" in progress.waiting_for
     calm.resume()
     running.wait_event(EventKind.BLOCKED, "no more blocked")
+    calm.release_hook()
     outcome = running.outcome()
     assert_certified(outcome)
     assert outcome.seconds > 2.0
@@ -134,13 +134,14 @@ def test_paused_in_the_hook_it_is_blocked_and_goes_on(calm: Guest, operator: Ope
 def test_paused_for_the_whole_schedule_it_times_out_and_is_thawed(
     calm: Guest, operator: Operator
 ) -> None:
-    calm.slow_hook(0.5)
+    calm.held_hook()
     running = operator.freeze(first_timeout_s=1.0, probe_timeout_s=0.5, probes=1)
     read_by_the_agent(running)
     calm.pause()
     assert running.verdict().kind is OutcomeKind.TIMEOUT
     assert "resume the VM" in running.wait_progress(lambda now: now.verdict is not None).waiting_for
     calm.resume()
+    calm.release_hook()
     outcome = running.outcome()
     assert (outcome.frozen, outcome.thawed, outcome.settled) == (2, 2, True)
     calm.assert_thawed()
@@ -163,7 +164,7 @@ def test_suspended_in_the_hook_the_true_reply_comes_after_waking_up(
     boot: Boot, known_by: str
 ) -> None:
     guest = boot(name="sleeps", suspendable=True, port_id="channel0")
-    guest.slow_hook(1.5)
+    guest.held_hook()
     with Operator(guest, ours=known_by == "events") as operator:
         running = operator.freeze(hold_s=1.0)
         read_by_the_agent(running)
@@ -175,9 +176,10 @@ def test_suspended_in_the_hook_the_true_reply_comes_after_waking_up(
         assert progress.verdict is None, "a closed port is a presumption, not a proof"
         if known_by == "polling":  # a held monitor serves nobody else
             with Operator(guest) as another:
-                refused = another.freeze().outcome(5.0)
+                refused = another.freeze().outcome()
             assert (refused.kind, refused.refusal) == (OutcomeKind.REFUSED, Refusal.SUSPENDED)
         guest.wake()
+        guest.release_hook()
         outcome = running.outcome()
         # The port closed after the freeze was sent: frozen is no success, whatever is said (P3).
         assert outcome.kind is OutcomeKind.PARTIAL

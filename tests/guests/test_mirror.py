@@ -20,7 +20,7 @@ from agentclient.protocol.job_names import JobId
 from tests.guests import command as commands
 from tests.guests.command import Frostwatch
 from tests.guests.conftest import Boot
-from tests.guests.lab import Guest, check_copy, check_database
+from tests.guests.lab import PATIENCE_S, Guest, check_copy, check_database
 from tests.guests.lab.shell import wait_until
 from tests.guests.mirroring import Mirrors
 from tests.guests.threads import threads_kept
@@ -133,7 +133,7 @@ def test_the_limit_counts_and_may_be_changed_meanwhile(mirrors: Mirrors) -> None
     assert found["speed"] == MIB
     assert found["offset"] < found["len"]
     job.set_limit(0)
-    outcome = job.wait(60)
+    outcome = job.wait(PATIENCE_S)
     assert outcome is not None
     assert outcome.ok, outcome.reason
 
@@ -146,7 +146,7 @@ def test_a_reset_while_it_waits_is_no_more_than_writes(mirrors: Mirrors) -> None
     with guest.append_load("a") as load:
         load.wait_for(10)
         job.complete_now()
-        outcome = job.wait(60)
+        outcome = job.wait(PATIENCE_S)
     assert outcome is not None
     assert outcome.consistency is Consistency.CONSISTENT, outcome.reason
     assert check_copy(mirrors.copy / "a.qcow2").consistent
@@ -156,8 +156,8 @@ def test_on_the_command_line_it_waits_for_a_signal(mirrors: Mirrors) -> None:
     command = Frostwatch(mirrors.guest)
     arguments = ["mirror", command.vm, "--to", str(mirrors.folder), "--disk", "a"]
     child = command.start(*arguments, "--rate", "20M", "--wait", "--json")
-    wait_until(lambda: any(mirrors.folder.rglob("a.qcow2")), 60, "it has begun")
-    wait_until(_is_ready(mirrors.guest), 60, "it is ready")
+    wait_until(lambda: any(mirrors.folder.rglob("a.qcow2")), PATIENCE_S, "it has begun")
+    wait_until(_is_ready(mirrors.guest), PATIENCE_S, "it is ready")
     time.sleep(1.5)
     assert not mirrors.guest.frozen_mounts()
     child.send_signal(signal.SIGUSR1)
@@ -222,7 +222,7 @@ def test_no_room_at_the_start_is_refused_and_in_the_middle_ends_it(
         mirrors.wait_stage(JobStage.MIRRORING)
         other = folder / "somebody's"
         _fill(other)
-        ended = job.wait(60)
+        ended = job.wait(PATIENCE_S)
         assert ended is not None
         assert (ended.result, ended.consistency) == (JobResult.FAILED, Consistency.NONE)
         assert "No space left" in ended.reason
@@ -247,7 +247,7 @@ def test_one_of_two_that_is_ended_takes_the_other_with_it(
         outcome_of = mirrors.start("a", "b", limit=limit, wait=wait)
         mirrors.wait_stage(stage)
         done.start()
-        outcome = outcome_of.wait(60)
+        outcome = outcome_of.wait(PATIENCE_S)
     else:
         outcome = mirrors.make("a", "b", at_stage={stage: end})
     assert outcome is not None
@@ -270,7 +270,7 @@ def test_cancelled_at_any_stage_it_leaves_nothing(mirrors: Mirrors, stage: JobSt
 
     limit = MIB if stage is JobStage.MIRRORING else 0
     begun.append(mirrors.start("a", "b", limit=limit, at_stage={stage: cancel}))
-    outcome = begun[0].wait(60)
+    outcome = begun[0].wait(PATIENCE_S)
     assert outcome is not None
     assert outcome.result is JobResult.CANCELLED, outcome.reason
     mirrors.nothing_is_left()
@@ -281,7 +281,7 @@ def test_where_a_freeze_is_preferred_one_that_is_thawed_by_others_ends_no_copy(
     mirrors: Mirrors,
 ) -> None:
     def thaw() -> None:
-        mirrors.engine.thaw(mirrors.vm).wait(60)
+        mirrors.engine.thaw(mirrors.vm).wait(PATIENCE_S)
 
     with mirrors.guest.append_load("a", "b") as load:
         load.wait_for(10)
@@ -338,10 +338,10 @@ def test_a_console_that_is_killed_leaves_what_the_next_one_ends(
     )
     assert child.stdout is not None
     assert any(line.strip() == where for line in child.stdout)
-    wait_until(_is_ready(guest), 60, "it is ready")
+    wait_until(_is_ready(guest), PATIENCE_S, "it is ready")
     child.kill()
     child.communicate()
-    wait_until(lambda: not guest.frozen_mounts(), 60, "its holder has thawed")
+    wait_until(lambda: not guest.frozen_mounts(), PATIENCE_S, "its holder has thawed")
     left = [one["id"] for one in guest.qmp("query-jobs")]
     assert len(left) == 3
     assert threads_kept(guest) > 0

@@ -17,17 +17,14 @@ from agentclient.model.others_freeze import Grade, OthersFreeze, others_freeze
 from agentclient.model.others_step import others_action
 from agentclient.model.states import Cause, FreezeState, OthersState
 from tests.guests.conftest import Boot
-from tests.guests.lab import Guest, RawClient
+from tests.guests.lab import PATIENCE_S, Guest, RawClient
 from tests.guests.lab.shell import wait_until
 from tests.guests.others_seen import OthersSeen
 from tests.guests.worker import UPID, Worker
 
 K = WatchEventKind
-# For a slow and busy machine: how soon it is told, test_soak_others.py measures.
-PENDING_S = LOST_S = 20.0
+# How soon it is told, test_soak_others.py measures.
 HOOK_S = 100.0
-GO = "/run/lab/go"  # the hook of a test goes on once it is there
-PATIENCE_S = 30.0
 
 
 @pytest.fixture
@@ -52,7 +49,6 @@ def pending(seen: OthersSeen, worker: Worker, sent: float) -> WatchEvent:
     """Wait until its freeze is told to be pending; check who, since when, and how soon."""
     at, event = seen.wait(K.OTHERS_PENDING)
     print(f"sent to pending: {at - sent:.2f} s")
-    assert at - sent < PENDING_S
     assert is_by(event, worker)
     assert (event.grade, "vzdump" in event.how) == (Grade.LIKELY, True)
     assert event.since is not None
@@ -64,17 +60,27 @@ def lost(seen: OthersSeen, worker: Worker, when: float, *causes: Cause) -> None:
     """Wait until its freeze is told to be lost; check who, why, and how soon."""
     at, event = seen.wait(K.OTHERS_LOST)
     print(f"to lost: {at - when:.2f} s ({event.cause})")
-    assert at - when < LOST_S
     assert is_by(event, worker)
     assert event.cause in causes
     assert f"pvesh delete /nodes/lab/tasks/{UPID}" in event.text
 
 
-def freeze_is_answered_and_left(seen: OthersSeen, worker: Worker, at_least_s: float) -> None:
-    """See its freeze answered, the guest frozen by it, and thawed by it again."""
+def freeze_is_answered_and_left(
+    seen: OthersSeen, worker: Worker, at_least_s: float, held: Guest | None = None
+) -> None:
+    """See its freeze answered, the guest frozen by it, and thawed by it again.
+
+    Args:
+        seen: watches the guest.
+        worker: freezes it.
+        at_least_s: how long that takes.
+        held: the guest, if its hook is held until the freeze is seen to be pending.
+    """
     sent = worker.freeze()
     pending(seen, worker, sent)
-    answered = seen.wait(K.OTHERS_ANSWERED, at_least_s + 30.0).event
+    if held is not None:
+        held.release_hook()
+    answered = seen.wait(K.OTHERS_ANSWERED, at_least_s + PATIENCE_S).event
     assert worker.says() == ["answer", "2"]
     assert is_by(answered, worker)
     assert answered.since is not None
@@ -88,12 +94,17 @@ def freeze_is_answered_and_left(seen: OthersSeen, worker: Worker, at_least_s: fl
     assert seen.rest == []
 
 
-@pytest.mark.parametrize("hook_s", [4.0, pytest.param(20.0, marks=pytest.mark.soak)])
 def test_a_workers_freeze_is_pending_and_answered(
-    calm: Guest, seen: OthersSeen, worker: Worker, hook_s: float
+    calm: Guest, seen: OthersSeen, worker: Worker
 ) -> None:
-    calm.slow_hook(hook_s)
-    freeze_is_answered_and_left(seen, worker, hook_s)
+    calm.held_hook()
+    freeze_is_answered_and_left(seen, worker, 1.0, held=calm)
+
+
+@pytest.mark.soak
+def test_a_workers_freeze_with_a_slow_hook(calm: Guest, seen: OthersSeen, worker: Worker) -> None:
+    calm.slow_hook(20.0)
+    freeze_is_answered_and_left(seen, worker, 20.0)
 
 
 @pytest.mark.soak
@@ -107,17 +118,18 @@ def test_a_workers_freeze_that_flushes_a_slow_disk(
 def test_probes_that_are_queued_behind_a_freeze_make_it_certain(
     calm: Guest, seen: OthersSeen
 ) -> None:
-    calm.slow_hook(8.0)
-    with Worker(calm.agent_socket, first_s=4.0, probe_s=1.5) as worker:
+    calm.held_hook()
+    with Worker(calm.agent_socket, first_s=4.0, probe_s=PATIENCE_S) as worker:
         event = pending(seen, worker, worker.freeze())
         assert "as far as can be told" in event.text
         assert worker.says() == ["probe"]
-        until = time.monotonic() + 5.0
+        until = time.monotonic() + PATIENCE_S
         while (others := seen.state.others) is None or not others.certain:
             assert time.monotonic() < until, others
             time.sleep(0.02)
         assert others.state is OthersState.PENDING
         assert others.since == event.since
+        calm.release_hook()
         assert is_by(seen.wait(K.OTHERS_ANSWERED).event, worker)
         said = [worker.says()]
         while said[-1] == ["probe"]:
@@ -138,10 +150,12 @@ def test_an_agent_that_is_killed_has_lost_a_workers_freeze(
     pending(seen, worker, worker.freeze())
     calm.kill_agent()
     lost(seen, worker, time.monotonic(), Cause.AGENT_GONE, Cause.AGENT_RESTARTED)
+    if respawn is not None:
+        wait_until(lambda: cause(seen) is Cause.AGENT_RESTARTED, PATIENCE_S, "the next agent")
     time.sleep(3.0)
     assert seen.state.others is not None
     assert seen.state.others.state is OthersState.LOST  # its client goes on waiting
-    restarted = seen.state.others.cause is Cause.AGENT_RESTARTED
+    restarted = cause(seen) is Cause.AGENT_RESTARTED
     assert restarted is (respawn is not None)
     worker.kill()
     calm.clear_hook()
@@ -168,6 +182,12 @@ def stays_lost(guest: Guest, seen: OthersSeen, worker: Worker) -> None:
     assert action.startswith("start its agent, then")
 
 
+def cause(seen: OthersSeen) -> Cause | None:
+    """Return why others' freeze is lost, as far as it is known now."""
+    others = seen.state.others
+    return None if others is None else others.cause
+
+
 def waits(seen: OthersSeen) -> bool:
     """Return whether others wait for an answer."""
     others = seen.state.others
@@ -177,7 +197,7 @@ def waits(seen: OthersSeen) -> bool:
 
 def wait_free(seen: OthersSeen) -> None:
     """Wait until nothing is known of others, and the agent says thawed."""
-    until = time.monotonic() + 30.0
+    until = time.monotonic() + PATIENCE_S
     while seen.state.others is not None or seen.state.freeze.state is not FreezeState.THAWED:
         assert time.monotonic() < until, seen.state
         time.sleep(0.05)
@@ -205,17 +225,16 @@ def test_a_panic_has_lost_a_workers_freeze(boot: Boot) -> None:
 def test_a_worker_that_is_killed_while_its_freeze_is_pending_leaves_the_guest_frozen(
     calm: Guest, seen: OthersSeen, worker: Worker
 ) -> None:
-    calm.set_hook(f"[ $1 != freeze ] || {{ until [ -e {GO} ]; do sleep 0.2; done; rm {GO}; }}")
+    calm.held_hook()
     pending(seen, worker, worker.freeze())
     when = worker.kill()
     at, event = seen.wait(K.OTHERS_LOST)
     print(f"killed to left: {at - when:.2f} s")
-    assert at - when < LOST_S
     assert is_by(event, worker)
     assert "left with a command pending" in event.text
     assert seen.others is OthersState.LEFT
-    calm.shell(f"touch {GO}")
-    assert is_by(seen.wait(K.OTHERS_FROZEN, 2 * PATIENCE_S).event, worker)
+    calm.release_hook()
+    assert is_by(seen.wait(K.OTHERS_FROZEN).event, worker)
     assert seen.state.others is None
     with RawClient(calm.agent_socket) as client:
         client.sync()
@@ -230,15 +249,15 @@ def test_a_client_that_is_gone_while_the_guest_is_frozen_is_named(
     assert worker.says() == ["answer", "2"]
     worker.kill()
     # It came and went between two looks, perhaps: then who it was has not been seen.
-    event = seen.wait(K.OTHERS_FROZEN, 40.0).event
+    event = seen.wait(K.OTHERS_FROZEN).event
     assert event.by is None or is_by(event, worker)
 
 
 def test_who_is_killed_after_the_thaw_leaves_nothing(
     calm: Guest, seen: OthersSeen, worker: Worker
 ) -> None:
-    calm.slow_hook(4.0)
-    freeze_is_answered_and_left(seen, worker, 4.0)
+    calm.held_hook()
+    freeze_is_answered_and_left(seen, worker, 1.0, held=calm)
     worker.kill()
     time.sleep(2.5)
     wait_free(seen)

@@ -10,13 +10,13 @@ import pytest
 
 from agentclient.access.guest_inputs import find_inputs
 from agentclient.model.events import EventKind
-from agentclient.model.rescue import Means, Rung, RungResult, Step
+from agentclient.model.rescue import Means, RescueTimes, Rung, RungResult, Step
 from agentclient.model.states import AgentState, FreezeState
 from agentclient.operations.rescue.ladder import Offer, next_offer
 from tests.guests.command import Frostwatch, ended
 from tests.guests.conftest import Boot
 from tests.guests.freezing import Bounds, Operator, agent_cpu_s
-from tests.guests.lab import Guest, RawClient
+from tests.guests.lab import PATIENCE_S, Guest, RawClient
 from tests.guests.lab.raw import command, leave
 from tests.guests.lab.shell import wait_until
 
@@ -24,6 +24,8 @@ ALLOWED, DEBIAN = 1, 438
 BY_KEY = Step(Rung.SYSRQ, Means.KEY)
 BY_SERIAL = Step(Rung.SYSRQ, Means.SERIAL, "console")
 QUICK: Bounds = {"before_s": 0.6, "after_s": 1.5, "agent_s": 1.0}
+# So long a busy guest may take until it writes again.
+SEEN: Bounds = {**QUICK, "after_s": 3.0}
 
 
 def allow_sysrq(guest: Guest, value: int) -> None:
@@ -44,12 +46,12 @@ def spin(guest: Guest) -> None:
     """Somebody leaves a slow freeze, so that the agent spins on its answer."""
     guest.slow_hook(0.5)
     leave(guest.agent_socket, command("guest-fsfreeze-freeze"))
-    wait_until(lambda: guest.frozen_mounts() == {"a", "b"}, 20.0, "the freeze that was left")
-    assert agent_cpu_s(guest, 1.0) > 0.5, "the agent does not spin"
+    wait_until(lambda: guest.frozen_mounts() == {"a", "b"}, PATIENCE_S, "the freeze that was left")
+    wait_until(lambda: agent_cpu_s(guest, 1.0) > 0.5, PATIENCE_S, "the agent to spin")
 
 
 def offers(operator: Operator, *tried: Rung) -> dict[str, Offer]:
-    found = operator.operations.ladder(operator.vm, tried=frozenset(tried)).result(5.0)
+    found = operator.operations.ladder(operator.vm, tried=frozenset(tried)).result(PATIENCE_S)
     return {one.title: one for one in found}
 
 
@@ -73,7 +75,7 @@ def test_connecting_alone_releases_an_agent_that_spins(calm: Guest, operator: Op
     assert outcome.next is not None
     assert outcome.next.endswith("--rung thaw")
     assert 'an answer was waiting for somebody to take it: {"return": 2}' in running.texts
-    assert agent_cpu_s(calm, 1.0) < 0.2, "it still spins"
+    wait_until(lambda: agent_cpu_s(calm, 1.0) < 0.2, PATIENCE_S, "the agent to rest")
     assert calm.frozen_mounts() == {"a", "b"}, "connecting must not thaw"
     thaw = operator.rescue(Rung.THAW).rescue_outcome()
     assert (thaw.found, thaw.ok, thaw.thawed) == (RungResult.THAWED, True, 2)
@@ -116,7 +118,7 @@ def test_a_thaw_has_a_bound_of_its_own(calm: Guest, operator: Operator) -> None:
     calm.stop_agent()
     outcome = operator.rescue(Rung.THAW, thaw_s=1.5).rescue_outcome()
     assert (outcome.found, outcome.ok) == (RungResult.SILENT, False)
-    assert 1.0 < outcome.seconds < 8.0
+    assert 1.0 < outcome.seconds < RescueTimes().thaw_s - 10.0
     assert outcome.next is not None
     assert outcome.next.endswith("--rung wait")
     calm.continue_agent()
@@ -134,13 +136,16 @@ def test_nothing_is_climbed_without_a_person(dead: Guest, operator: Operator) ->
 
 
 def test_a_window_of_ours_is_thawed_without_a_person(calm: Guest, operator: Operator) -> None:
-    freeze = operator.freeze(hold_s=60.0, thaw_timeout_s=1.5)
+    freeze = operator.freeze(hold_s=100.0)
     freeze.wait_event(EventKind.HELD)
-    busy = operator.rescue(Rung.THAW).operation.wait(5.0)
+    busy = operator.rescue(Rung.THAW).operation.wait(PATIENCE_S)
     assert busy is not None
     assert "a freeze of this VM is in flight" in busy.reason
     calm.stop_agent()
     freeze.operation.end_hold()
+    freeze.wait_event(EventKind.THAW_SENT)
+    # Not by the thaw's bound, which is the holder's as well: an agent has to be back within that.
+    freeze.operation.give_up()
     assert not freeze.outcome().settled
     calm.kill_agent()
     calm.wait_agent(is_open=False)
@@ -187,13 +192,11 @@ def test_an_agent_that_returns_is_thawed(dead: Guest, operator: Operator) -> Non
 def test_waiting_ends_by_itself_and_when_it_is_stopped(dead: Guest, operator: Operator) -> None:
     outcome = operator.rescue(Rung.WAIT, wait_s=1.0).rescue_outcome()
     assert (outcome.found, outcome.ok) == (RungResult.NO_AGENT, False)
-    assert 0.9 < outcome.seconds < 6.0
+    assert 0.9 < outcome.seconds < PATIENCE_S
     running = operator.rescue(Rung.WAIT)
     running.wait_progress(lambda progress: progress.what == "rescue")
-    asked = time.monotonic()
     running.operation.cancel()
     assert running.rescue_outcome().found is RungResult.CANCELLED
-    assert time.monotonic() - asked < 5.0
     dead.start_agent()
     assert operator.rescue(Rung.THAW).rescue_outcome().thawed == 2
     dead.assert_thawed()
@@ -208,7 +211,7 @@ def test_sysrq_is_seen_by_its_writes(dead: Guest, operator: Operator, step: Step
     with dead.write_load("b") as load:
         time.sleep(0.3)
         assert load.written() == 0
-        outcome = operator.rescue(step, **QUICK).rescue_outcome()
+        outcome = operator.rescue(step, **SEEN).rescue_outcome()
         assert (outcome.found, outcome.ok) == (RungResult.WRITES, True)
         assert load.written() > 0
     assert outcome.next is not None
@@ -226,7 +229,7 @@ def test_sysrq_is_seen_by_its_writes(dead: Guest, operator: Operator, step: Step
 def test_sysrq_is_seen_on_an_idle_guest_too(dead: Guest, operator: Operator, step: Step) -> None:
     """Nobody writes, but ext4 itself writes its superblock when it is thawed."""
     allow_sysrq(dead, ALLOWED)
-    outcome = operator.rescue(step, **QUICK).rescue_outcome()
+    outcome = operator.rescue(step, **SEEN).rescue_outcome()
     assert (outcome.found, outcome.ok) == (RungResult.WRITES, True)
     dead.assert_thawed()
 
@@ -260,7 +263,7 @@ def test_sysrq_that_is_not_allowed_does_nothing(
 
 def test_a_thaw_follows_sysrq_as_soon_as_an_agent_answers(dead: Guest, operator: Operator) -> None:
     allow_sysrq(dead, ALLOWED)
-    running = operator.rescue(BY_KEY, before_s=0.5, after_s=0.5, agent_s=15.0)
+    running = operator.rescue(BY_KEY, before_s=0.5, after_s=0.5)
     running.wait_event(EventKind.NOTE, "was pressed")
     running.wait_progress(lambda progress: "an agent to come back" in progress.waiting_for)
     dead.start_agent()
@@ -273,7 +276,7 @@ def test_a_thaw_follows_sysrq_as_soon_as_an_agent_answers(dead: Guest, operator:
 
 
 def test_the_thaw_behind_tells_that_sysrq_did_nothing(dead: Guest, operator: Operator) -> None:
-    running = operator.rescue(BY_KEY, before_s=0.5, after_s=0.5, agent_s=15.0)
+    running = operator.rescue(BY_KEY, before_s=0.5, after_s=0.5)
     running.wait_event(EventKind.NOTE, "was pressed")
     dead.start_agent()
     outcome = running.rescue_outcome()
@@ -288,7 +291,7 @@ def test_writes_from_before_prove_nothing(calm: Guest, operator: Operator) -> No
     calm.kill_agent()
     calm.wait_agent(is_open=False)
     with calm.write_load("b"):
-        outcome = operator.rescue(BY_KEY, **QUICK).rescue_outcome()
+        outcome = operator.rescue(BY_KEY, **(QUICK | {"before_s": 2.0})).rescue_outcome()
         assert outcome.found is RungResult.UNKNOWN
         assert "it wrote before it, too" in outcome.reason
     calm.thaw_inside()
@@ -323,7 +326,7 @@ def test_a_console_behind_a_terminal_and_no_keyboard(boot: Boot) -> None:
         refused = operator.rescue(BY_KEY).rescue_outcome()
         assert (refused.found, "no keyboard" in refused.reason) == (RungResult.REFUSED, True)
         with guest.write_load("a"):
-            outcome = operator.rescue(BY_SERIAL, **QUICK).rescue_outcome()
+            outcome = operator.rescue(BY_SERIAL, **SEEN).rescue_outcome()
         assert outcome.found is RungResult.WRITES
         guest.assert_thawed()
 
@@ -363,10 +366,8 @@ def test_a_signal_ends_the_waiting(dead: Guest) -> None:
         assert child.stdout is not None
         assert '"rung"' in child.stdout.readline()
         time.sleep(0.5)
-        asked = time.monotonic()
         child.send_signal(signal.SIGTERM)
         code, told, err = ended(child)
-        assert time.monotonic() - asked < 3.0
         assert (code, told[-1]["found"]) == (1, "cancelled")
         assert "what it has done stays done" in err
     finally:
@@ -383,7 +384,7 @@ def test_a_reset_needs_the_name_and_leaves_nothing_frozen(dead: Guest, operator:
     wrong = Step(Rung.RESET, name="another")
     assert operator.rescue(wrong).rescue_outcome().found is RungResult.REFUSED
     running = operator.rescue(Step(Rung.RESET, name=dead.name))
-    outcome = running.rescue_outcome(90.0)
+    outcome = running.rescue_outcome()
     dead.wait_reset()
     assert (outcome.found, outcome.ok, outcome.next) == (RungResult.RESET, True, None)
     assert "an agent opened its port" in outcome.reason
@@ -395,7 +396,7 @@ def test_a_reset_needs_the_name_and_leaves_nothing_frozen(dead: Guest, operator:
 
 def test_a_reset_of_a_paused_vm_says_that_it_stays_paused(calm: Guest, operator: Operator) -> None:
     calm.pause()
-    outcome = operator.rescue(Step(Rung.RESET, name=calm.name)).rescue_outcome(60.0)
+    outcome = operator.rescue(Step(Rung.RESET, name=calm.name)).rescue_outcome()
     assert (outcome.found, outcome.next) == (RungResult.RESET, "resume the VM")
     calm.resume()
     calm.wait_reset()
@@ -408,7 +409,7 @@ def test_a_panicked_guest_is_reset_and_has_to_be_resumed(boot: Boot) -> None:
         guest.panic()
         found = offers(operator)
         assert [one.title for one in found.values() if one.possible] == ["reset"]
-        outcome = operator.rescue(Step(Rung.RESET, name=guest.name)).rescue_outcome(60.0)
+        outcome = operator.rescue(Step(Rung.RESET, name=guest.name)).rescue_outcome()
         assert (outcome.found, outcome.next) == (RungResult.RESET, "resume the VM")
         guest.resume()
         guest.wait_reset()

@@ -25,7 +25,7 @@ from agentclient.model.job import (
 from tests.guests.command import Frostwatch, ended
 from tests.guests.conftest import Boot
 from tests.guests.copying import frozen
-from tests.guests.lab import Guest, check_copy
+from tests.guests.lab import PATIENCE_S, Guest, check_copy
 from tests.guests.lab.copies import snapshots
 from tests.guests.lab.process import copy_disk
 from tests.guests.lab.release import tool
@@ -233,7 +233,7 @@ def test_a_deletion_waits_for_no_job_of_others(
         assert [one.refusal for one in refused] == [JobRefusal.JOB_RUNNING] * 2
     finally:
         writer.qmp("block-job-cancel", device="theirs", force=True)
-    wait_until(lambda: not writer.qmp("query-jobs"), 60, "the job's end")
+    wait_until(lambda: not writer.qmp("query-jobs"), PATIENCE_S, "the job's end")
     assert list(photographer.list()) == ["busy"]
 
 
@@ -306,7 +306,7 @@ def test_what_is_stopped_while_it_freezes_leaves_nothing(guest: Guest) -> None:
     command = Frostwatch(guest)
     try:
         child = command.start("snapshot", "create", guest.name, "cut", "--external", "--json")
-        wait_until(lambda: guest.hook_log() == ["freeze"], 60, "the freeze runs")
+        wait_until(lambda: guest.hook_log() == ["freeze"], PATIENCE_S, "the freeze runs")
         folder = guest.places.directory
         assert len(list(folder.glob("*.cut.*"))) == len(guest.options.disks) + 1
         child.send_signal(signal.SIGINT)

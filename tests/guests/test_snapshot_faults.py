@@ -31,7 +31,7 @@ from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.protocol.job_names import is_claim
 from tests.guests.conftest import Boot
 from tests.guests.faults import JOURNAL_DISK_BYTES, small_disk, why_not
-from tests.guests.lab import Guest
+from tests.guests.lab import PATIENCE_S, Guest
 from tests.guests.lab.copies import snapshots
 from tests.guests.lab.process import make_disk
 from tests.guests.lab.shell import wait_until
@@ -307,7 +307,7 @@ def test_a_console_that_is_killed_in_the_window_leaves_the_guest_thawed(
     finally:
         child.kill()
         child.communicate()
-    wait_until(lambda: not guest.frozen_mounts(), 60, "thawed by the holder")
+    wait_until(lambda: not guest.frozen_mounts(), PATIENCE_S, "thawed by the holder")
     with Photographer(guest) as photographer:
         found = photographer.list()
         if moment == "before":

@@ -19,9 +19,9 @@ from agentclient.model.outcome import Outcome, ThawOutcome
 from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.model.states import Cause, OutcomeKind, Refusal
 from tests.guests.command import ROOT, holders_of
-from tests.guests.lab import DomainGuest, Libvirtd, boot_domain
+from tests.guests.lab import PATIENCE_S, DomainGuest, Libvirtd, boot_domain
 from tests.guests.lab.shell import wait_until
-from tests.guests.libvirt_operator import SOON_S, DomainOperator
+from tests.guests.libvirt_operator import DomainOperator
 
 pytestmark = pytest.mark.soak
 
@@ -50,7 +50,7 @@ def tell(capsys: pytest.CaptureFixture[str]) -> Tell:
 
 def await_hook(guest: DomainGuest, hooks: int) -> None:
     """Wait until the guest's hook has been called more often than `hooks` times."""
-    wait_until(lambda: len(guest.hook_log()) > hooks, SOON_S, "the hook")
+    wait_until(lambda: len(guest.hook_log()) > hooks, PATIENCE_S, "the hook")
 
 
 def figures(seconds: list[float]) -> str:
@@ -112,7 +112,9 @@ def test_how_soon_a_killed_console_is_followed_by_a_thaw(
             killed = time.monotonic()
             console.kill()
         # By the thaw's hook, which the guest runs before its file systems can be written again.
-        wait_until(lambda: calm_domain.hook_log()[-1:] == ["thaw"], SOON_S, "the thaw", step=0.005)
+        wait_until(
+            lambda: calm_domain.hook_log()[-1:] == ["thaw"], PATIENCE_S, "the thaw", step=0.005
+        )
         took.append(time.monotonic() - killed)
         calm_domain.assert_thawed()
     tell(f"console killed to thaw, {CONSOLES} kills: {figures(took)}")
@@ -144,10 +146,12 @@ def test_a_thaw_gets_through_beside_as_many_pending_freezes_as_may_be(
             guest.hanging_hook()
         vms = [engine.find_one(f"libvirt:{guest.name}") for guest in others]
         operations = [engine.freeze(vm, request) for vm in vms]
-        wait_until(lambda: len(hooked(others)) == PENDING, 3 * SOON_S, "the freezes that may be")
+        wait_until(
+            lambda: len(hooked(others)) == PENDING, 3 * PATIENCE_S, "the freezes that may be"
+        )
         libvirtd.virsh("domfsfreeze", ninth.name)
         began = time.monotonic()
-        thaw = engine.thaw(engine.find_one(f"libvirt:{ninth.name}"), foreign=True).wait(SOON_S)
+        thaw = engine.thaw(engine.find_one(f"libvirt:{ninth.name}"), foreign=True).wait(PATIENCE_S)
         took_s = time.monotonic() - began
         assert isinstance(thaw, ThawOutcome)
         assert (thaw.ok, thaw.thawed) == (True, 1)
@@ -156,7 +160,7 @@ def test_a_thaw_gets_through_beside_as_many_pending_freezes_as_may_be(
         words: Counter[str] = Counter()
         for guest, operation in zip(others, operations, strict=True):
             if guest not in pending:
-                refused = operation.wait(3 * SOON_S)
+                refused = operation.wait(3 * PATIENCE_S)
                 assert isinstance(refused, Outcome)
                 assert refused.refusal is Refusal.BUSY, refused
                 words[f"{refused.refusal}: {refused.reason}"] += 1
@@ -196,7 +200,7 @@ def test_what_a_host_with_many_domains_costs(
         def listed() -> int:
             return sum(state.vm.source == "libvirt" for state in engine.states())
 
-        wait_until(lambda: listed() == DOMAINS, SOON_S, "all of them")
+        wait_until(lambda: listed() == DOMAINS, PATIENCE_S, "all of them")
         took_s = time.monotonic() - began
         time.sleep(5.0)
         before, clock = time.process_time(), time.monotonic()
@@ -294,11 +298,11 @@ def by_virsh(guest: DomainGuest, fault: Fault) -> tuple[str, str]:
 def by_frostwatch(guest: DomainGuest, fault: Fault) -> tuple[str, str]:
     hooks = begins(guest, fault)
     with DomainOperator(guest) as operator:
-        running = operator.freeze(first_timeout_s=BOUND_S, probes=0, thaw_timeout_s=SOON_S)
+        running = operator.freeze(first_timeout_s=BOUND_S, probes=0, thaw_timeout_s=20.0)
         strikes(guest, fault, hooks)
         verdict = running.wait_event(EventKind.VERDICT, timeout=2 * BOUND_S)
         inside = state_inside(guest, fault)
-        outcome = running.outcome(4 * SOON_S)
+        outcome = running.outcome(4 * PATIENCE_S)
     told = verdict.at - running.began_at
     cause = f" ({outcome.cause})" if outcome.cause else ""
     thawed = "thawed" if not guest.frozen_mounts() else inside

@@ -17,7 +17,7 @@ from agentclient.fleet.doctor import FindingLevel, check_channels, worst
 from agentclient.model.states import Transport
 from agentclient.model.vm import AgentChannel, MonitorChannel, Vm
 from tests.guests.conftest import Boot
-from tests.guests.lab import Guest
+from tests.guests.lab import PATIENCE_S, Guest
 
 
 def find(pid: int, source: QemuBackend | None = None) -> Vm:
@@ -90,7 +90,7 @@ def test_a_daemon_is_one_vm_and_its_relative_socket_is_lost(
     bare: list[str], tmp_path: Path
 ) -> None:
     more = ["-name", "daemon", "-daemonize", "-qmp", "unix:q,server=on,wait=off"]
-    done = subprocess.run([*bare, *more], cwd=tmp_path, check=True, timeout=30)
+    done = subprocess.run([*bare, *more], cwd=tmp_path, check=True, timeout=PATIENCE_S)
     assert done.returncode == 0
     source = QemuBackend()
     vm = find(int((tmp_path / "pid").read_text()), source)
@@ -105,7 +105,7 @@ def test_a_relative_socket_is_found_where_the_process_is(bare: list[str], tmp_pa
     with subprocess.Popen([*bare, *more], cwd=tmp_path) as process:
         try:
             # QEMU writes its pid file first, and only then makes its channels.
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE_S
             while not (tmp_path / "q,1").exists() and time.monotonic() < deadline:
                 time.sleep(0.02)
             assert (tmp_path / "q,1").is_socket()

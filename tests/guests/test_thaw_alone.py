@@ -22,7 +22,7 @@ def freeze_foreign(guest: Guest) -> None:
 @pytest.mark.parametrize("foreign", [False, True])
 def test_nothing_frozen_nothing_sent(calm: Guest, operator: Operator, foreign: bool) -> None:
     hooks = calm.hook_log()
-    outcome = operator.thaw(foreign=foreign).thaw_outcome(10.0)
+    outcome = operator.thaw(foreign=foreign).thaw_outcome()
     assert "nothing to thaw" in outcome.reason
     assert (outcome.ok, outcome.thawed, outcome.refused) == (True, 0, False)
     assert outcome.state is FreezeState.THAWED
@@ -49,7 +49,7 @@ def test_a_failing_thaw_hook_is_told_and_everything_is_thawed(
 
 def test_a_slow_thaw_hook_is_waited_for(calm: Guest, operator: Operator) -> None:
     calm.slow_hook(2.0, moment="thaw")
-    outcome = operator.freeze(thaw_timeout_s=20.0).outcome()
+    outcome = operator.freeze().outcome()
     assert_certified(outcome)
     assert outcome.seconds > 2.0
     calm.assert_thawed()
@@ -58,7 +58,7 @@ def test_a_slow_thaw_hook_is_waited_for(calm: Guest, operator: Operator) -> None
 def test_a_thaw_that_is_not_acknowledged_is_told_loudly(calm: Guest, operator: Operator) -> None:
     calm.hanging_hook(moment="thaw")
     running = operator.freeze(thaw_timeout_s=1.5)
-    outcome = running.outcome(15.0)
+    outcome = running.outcome()
     assert (outcome.kind, outcome.frozen) == (OutcomeKind.VERIFIED, 2)
     assert (outcome.thawed, outcome.settled, outcome.certified) == (None, False, False)
     assert "MAY STILL BE FROZEN" in outcome.reason
@@ -101,7 +101,7 @@ def test_another_console_waits_for_the_channel_of_a_hold(calm: Guest, operator: 
         assert "free channel" in waiting.waiting_for
         running.operation.end_hold()
         assert_certified(running.outcome())
-        assert thaw.thaw_outcome(10.0).ok
+        assert thaw.thaw_outcome().ok
     calm.assert_thawed()
 
 
@@ -115,7 +115,7 @@ def test_a_dead_agent_is_waited_for(calm: Guest, operator: Operator) -> None:
     time.sleep(0.5)
     assert not thaw.operation.done
     calm.start_agent()
-    outcome = thaw.thaw_outcome(15.0)
+    outcome = thaw.thaw_outcome()
     assert (outcome.ok, outcome.thawed) == (True, 2)
     calm.assert_thawed()
 
@@ -126,20 +126,18 @@ def test_a_thaw_can_be_cancelled_and_says_what_is_left(calm: Guest, operator: Op
     thaw = operator.thaw(foreign=True)
     thaw.wait_progress(lambda progress: progress.what == "thaw")
     time.sleep(0.3)
-    asked = time.monotonic()
     thaw.operation.cancel()
-    outcome = thaw.thaw_outcome(5.0)
-    assert time.monotonic() - asked < 4.0
+    outcome = thaw.thaw_outcome()  # its own bound is twice as long as that is waited for
     assert (outcome.ok, outcome.thawed) == (False, None)
     assert outcome.next is not None
     calm.continue_agent()
-    assert operator.thaw(foreign=True).thaw_outcome(10.0).ok
+    assert operator.thaw(foreign=True).thaw_outcome().ok
     calm.assert_thawed()
 
 
 def test_a_paused_vm_is_refused_with_what_to_do(calm: Guest, operator: Operator) -> None:
     calm.pause()
-    outcome = operator.thaw(foreign=True).thaw_outcome(5.0)
+    outcome = operator.thaw(foreign=True).thaw_outcome()
     assert (outcome.refused, outcome.next) == (True, "resume the VM")
     calm.resume()
     calm.assert_thawed()

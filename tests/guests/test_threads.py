@@ -12,7 +12,7 @@ from agentclient.jobs.thread_reserve import MAIN_LOOP, SPARE
 from agentclient.model.job import FreezePolicy, JobRefusal, JobResult, JobStage, UnendedCopy
 from tests.guests.conftest import Boot
 from tests.guests.copying import add_target, drop_target, finish, mirror
-from tests.guests.lab import Guest, QmpError
+from tests.guests.lab import PATIENCE_S, Guest, QmpError
 from tests.guests.lab.shell import wait_until
 from tests.guests.mirroring import Mirrors
 from tests.guests.storages import ROOT, hanging, on_loop
@@ -45,7 +45,7 @@ def test_a_mirrors_target_that_hangs_keeps_no_write_waiting(guest: Guest, tmp_pa
                 kept = threads_kept(guest), threads_kept(guest, "io0")
             load.wait_for(50)
             worst = load.stalls(since=since).worst_ms
-            outcome = job.wait(60.0)
+            outcome = job.wait(PATIENCE_S)
         print(f"while the target hung for {HANGS_S:g} s: {worst:.0f} ms")
         assert outcome is not None
         assert outcome.ok, outcome.reason
@@ -69,7 +69,7 @@ def test_a_mirror_that_is_stopped_while_its_target_hangs_keeps_nobody_waiting(
             with hanging(place):
                 time.sleep(1.0)
                 job.cancel()
-                outcome = job.wait(20.0)
+                outcome = job.wait(PATIENCE_S)
                 time.sleep(1.5)
                 shown = _unended(mirrors)
                 second = mirrors.make(policy=FreezePolicy.NEVER)
@@ -77,7 +77,7 @@ def test_a_mirror_that_is_stopped_while_its_target_hangs_keeps_nobody_waiting(
             load.wait_for(50)
             worst = load.stalls(since=since).worst_ms
         # Its storage answers: it is ended, and undone.
-        wait_until(lambda: _unended(mirrors) is None, 60.0, "the mirror's end")
+        wait_until(lambda: _unended(mirrors) is None, PATIENCE_S, "the mirror's end")
         mirrors.nothing_is_left()
     print(f"while the target hung for {HANGS_S:g} s: {worst:.0f} ms")
     assert outcome is not None
@@ -133,7 +133,7 @@ def test_fact_threads_are_kept_from_the_moment_that_they_are_asked_for(guest: Gu
     for one in (path, "/objects/io0"):
         guest.qmp("qom-set", path=one, property="thread-pool-min", value=64)
     # They have had some for the guest's own requests.
-    wait_until(lambda: len(waits(guest)) >= before + 48, 60.0, "the threads")
+    wait_until(lambda: len(waits(guest)) >= before + 48, PATIENCE_S, "the threads")
     with pytest.raises(QmpError, match="bad thread-pool-min"):
         guest.qmp("qom-set", path=path, property="thread-pool-min", value=65)
     assert threads_kept(guest) == 65  # it is kept all the same
