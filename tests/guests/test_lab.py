@@ -12,6 +12,7 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -134,6 +135,30 @@ def test_shell_tells_output_status_and_time(calm: Guest) -> None:
     assert (late.value.code, late.value.output) == (124, "begun\n")
     assert time.monotonic() - started < 60
     assert calm.shell("pidof sleep || echo none") == "none\n"
+
+
+class Lossy:
+    """A connection that loses some bytes of what is sent first, as a busy guest does."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+        self.sent: list[bytes] = []
+
+    def sendall(self, data: bytes) -> None:
+        self.sent.append(data)
+        self._real.sendall(data if len(self.sent) > 1 else data.replace(b"echo wh", b""))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+def test_a_command_that_is_damaged_on_its_way_is_sent_again(
+    calm: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lossy = Lossy(calm._shell._socket)
+    monkeypatch.setattr(calm._shell, "_socket", lossy)
+    assert calm.shell("echo whole \u00e9") == "whole \u00e9\n"
+    assert len(lossy.sent) == 2
 
 
 def test_shell_takes_and_gives_much(calm: Guest) -> None:

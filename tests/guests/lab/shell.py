@@ -21,6 +21,9 @@ _MARK = b"\x1e"
 _READY = _MARK + b"READY\n"
 # What a slow machine may add to a command's own limit.
 _GRACE_S = PATIENCE_S
+# Instead of a command's status: bytes of it were lost on the way.
+_DAMAGED = -1
+_MOST_TRIES = 10
 
 
 class SerialShell:
@@ -76,7 +79,10 @@ class SerialShell:
         with self._turn:
             if not self.wait_ready(timeout + BOOT_S):
                 raise ShellError(command, None, "the guest is not up")
-            status, output = self._ask(command, timeout)
+            for _ in range(_MOST_TRIES):
+                status, output = self._ask(command, timeout)
+                if status != _DAMAGED:  # else nothing was run
+                    break
         text = output.decode(errors="replace")
         if status != 0:
             raise ShellError(command, status, text)
@@ -107,7 +113,7 @@ class SerialShell:
         """Send one request and wait for its reply; status None when there is none."""
         key = secrets.token_hex(4)
         begin = _MARK + key.encode() + b" B\n"
-        end = re.compile(re.escape(_MARK + key.encode()) + rb" (\d+)\n")
+        end = re.compile(re.escape(_MARK + key.encode()) + rb" (\d+|damaged)\n")
 
         def reply() -> re.Match[bytes] | None:
             return end.search(self._buffer)
@@ -121,13 +127,16 @@ class SerialShell:
             found = reply()
             if found is None:
                 return None, b"the guest started anew" if self._boots != boots else self._buffer
+            if found.group(1) == b"damaged":
+                return _DAMAGED, b""
             start = self._buffer.find(begin) + len(begin)
             return int(found.group(1)), self._buffer[start : found.start()]
 
     def _send(self, key: str, command: str, timeout: float) -> None:
         """Send a request, on a line of its own whatever was sent before."""
         lines = command.split("\n")
-        request = f"\nR {key} {timeout:g} {len(lines)}\n{command}\n"
+        size = len(command.encode()) + 1
+        request = f"\nR {key} {timeout:g} {len(lines)} {size}\n{command}\n"
         try:
             self._socket.sendall(request.encode())
         except OSError as error:

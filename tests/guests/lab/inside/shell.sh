@@ -1,7 +1,8 @@
 # The control shell: one request at a time over a serial port.
 #
-# Request:  R ID LIMIT LINES\n, and so many lines of a command.
+# Request:  R ID LIMIT LINES BYTES\n, and so many lines of a command, with so many bytes.
 # Reply:    0x1e ID B\n, what the command printed, 0x1e ID STATUS\n; status 124 after LIMIT seconds.
+# A busy guest may lose bytes of a request: nothing is run then, and the reply's status is "damaged".
 # Greeting: 0x1e READY\n, at each start.
 #
 # A command may block for ever in the kernel (a write to a frozen file system ignores signals), so
@@ -19,12 +20,15 @@ printf '%sREADY\n' "$mark" >&3
 while IFS= read -r line <&3; do
     case $line in "R "*) ;; *) continue ;; esac
     set -- $line
-    id=$2 limit=$3 lines=$4 command=
+    id=$2 limit=$3 lines=$4 bytes=$5 command=
     while [ "$lines" -gt 0 ] && IFS= read -r -t 5 line <&3; do
         command=$command$line$newline
         lines=$((lines - 1))
     done
-    [ "$lines" -eq 0 ] || continue
+    if [ "$lines" -ne 0 ] || [ "${#command}" -ne "$bytes" ]; then
+        echo "$mark$id damaged" >&3
+        continue
+    fi
 
     output=/run/lab/output.$id
     setsid sh -c '(eval "$2") 4>&-; echo "$1 $?" >&4' sh "$id" "$command" \
