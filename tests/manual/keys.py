@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -78,19 +79,20 @@ def _combined(where: str) -> Iterator[str]:
 
 def _beside() -> Iterator[tuple[str, str, str]]:
     """Yield the place, the key and what it does of each key of a dialog or a page."""
-    for package in (dialogs, pages, training):
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-            importlib.import_module(module.name)
-    for screen in _below(LeftOnce):
+    for screen in _screens():
         where = _in_words(screen.__name__.removesuffix("Dialog").removesuffix("Page"))
         for keys, said in _rows(screen.__dict__.get("BINDINGS", ())):
             yield where, keys, said
 
 
-def _below(base: type[Any]) -> Iterator[type[Any]]:
-    for one in base.__subclasses__():
-        yield one
-        yield from _below(one)
+def _screens() -> Iterator[type[Any]]:
+    """Yield the dialogs and pages in the order of their files, whatever was imported before."""
+    for package in (dialogs, pages, training):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            classes = filter(inspect.isclass, vars(importlib.import_module(module.name)).values())
+            for one in classes:
+                if issubclass(one, LeftOnce) and one.__module__ == module.name:
+                    yield one
 
 
 def _in_words(name: str) -> str:
