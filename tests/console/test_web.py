@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,24 @@ SECRET = "a-secret"
 DRAWS = "printf '__GANGLION__\\nD\\000\\000\\000\\002hi'; cat >/dev/null"
 
 ENDS = DRAWS.replace("cat", "head -c 1")  # as soon as it is told anything
+
+
+@pytest.fixture(autouse=True)
+async def _ends_its_consoles(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """End the consoles that a test's own process has started, before the test's loop is closed."""
+    begun: list[asyncio.subprocess.Process] = []
+    begin = asyncio.create_subprocess_shell
+
+    async def kept(*words: Any, **how: Any) -> asyncio.subprocess.Process:
+        begun.append(await begin(*words, **how))
+        return begun[-1]
+
+    monkeypatch.setattr(asyncio, "create_subprocess_shell", kept)
+    yield
+    for one in begun:
+        assert one.stdin is not None
+        one.stdin.close()  # they end with it
+        await asyncio.wait_for(one.communicate(), PATIENT_S)
 
 
 @contextmanager
