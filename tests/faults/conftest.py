@@ -10,10 +10,17 @@ from contextlib import suppress
 
 import pytest
 
+from tests.faults.patience import wait_for_holders
 from tests.guests.command import holders_of
 
 # A holder that dies with what was left to it is replaced at once: so long none may come.
 _NONE_S = 0.5
+
+
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take no holder for one that hangs because a busy machine takes long to start it."""
+    wait_for_holders(monkeypatch, 60.0)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -15,7 +15,7 @@ from agentclient.backends.drill.troubles import FreezeBehaviour
 from agentclient.model.states import Transport
 from agentclient.model.vm import AgentChannel, MonitorChannel, Vm, VmId
 
-LEAVING_S = 5.0
+LEAVING_S = 60.0
 _LATER = 1e5
 
 
@@ -66,6 +66,11 @@ class Simulated:
     def frozen(self) -> bool:
         """Whether any of its file systems is frozen now."""
         return bool(self._guest_server.guest.disks.frozen)
+
+    @property
+    def works(self) -> bool:
+        """Whether its agent is at work on a command."""
+        return bool(self._guest_server.guest._task)
 
     def drop_client(self) -> None:
         """QEMU drops whoever is connected to the agent's channel."""

@@ -28,7 +28,9 @@ from tests.faults.served_agent import (
     freeze,
 )
 
-PATIENCE_S = 20.0
+pytestmark = pytest.mark.usefixtures("patient")
+
+PATIENCE_S = 60.0
 # So long a freeze is waited for that nothing else ends, in seconds.
 FIRST_S = 100.0
 

@@ -19,8 +19,8 @@ from agentclient.model.vm import Vm
 from tests.drilled import drill_of
 
 ROOT = Path(__file__).parents[2]
-# Two seconds for the journal, two for what lies beside it, and a machine that may be busy.
-BOUND_S = 20.0
+# Two seconds for the journal, two for what lies beside it, and a machine that may be very busy.
+BOUND_S = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ class Shell:
         began = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", "tui.main", word, *named, *more],
-            cwd=ROOT, env=self._environment, capture_output=True, text=True, timeout=120,
+            cwd=ROOT, env=self._environment, capture_output=True, text=True, timeout=100,
         )  # fmt: skip
         assert time.monotonic() - began < BOUND_S, done.stderr
         return done.returncode, done.stdout, done.stderr

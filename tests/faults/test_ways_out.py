@@ -18,13 +18,16 @@ from agentclient.freeze.procedure import FreezeProcedure
 from agentclient.holder.client import HolderClient
 from agentclient.holder.main import Holder
 from agentclient.holder.messages import ConsoleMessage, HolderMessage, receive, send
-from agentclient.holder.process import ACK_S, HolderProcess, NoHolder
+from agentclient.holder.process import HolderProcess, NoHolder
 from agentclient.model.outcome import Outcome
 from agentclient.model.states import FreezeState, OutcomeKind, Refusal
+from tests.faults.patience import wait_for_holders
 from tests.faults.simulated import Simulated
 from tests.faults.test_holder_faults import Run
 
-PATIENCE_S = 10.0
+pytestmark = pytest.mark.usefixtures("patient")
+
+PATIENCE_S = 60.0
 HOOK_S = 2.5
 
 
@@ -57,6 +60,15 @@ def is_free(guest: Simulated) -> bool:
     )
 
 
+def await_freeze(run: Run) -> None:
+    """Wait until the agent runs the freeze: what a holder has not passed on dies with it."""
+    run.sent.wait(PATIENCE_S)
+    until = time.monotonic() + PATIENCE_S
+    while not run.guest.works:
+        assert time.monotonic() < until, "no freeze has come"
+        time.sleep(0.01)
+
+
 def await_thaw(guest: Simulated) -> None:
     until = time.monotonic() + PATIENCE_S
     while guest.frozen:
@@ -64,12 +76,23 @@ def await_thaw(guest: Simulated) -> None:
         time.sleep(0.01)
 
 
-def test_a_holder_that_is_slow_when_it_is_armed_is_replaced(guest: Simulated) -> None:
+def test_a_holder_that_is_slow_when_it_is_armed_is_replaced(
+    guest: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
     holder = HolderClient()
     assert freeze(guest, holder).certified
     first = holder.pid
     assert first is not None
     os.kill(first, signal.SIGSTOP)
+    start = HolderClient._started
+
+    def started(client: HolderClient) -> HolderProcess:
+        # The one that is stopped is not waited for any longer, and the next one is.
+        wait_for_holders(monkeypatch, 2.0 if client.pid == first else 60.0)
+        return start(client)
+
+    monkeypatch.setattr(HolderClient, "_started", started)
+    wait_for_holders(monkeypatch, 2.0)
     outcome = freeze(guest, holder)
     assert outcome.certified
     assert holder.pid != first
@@ -128,13 +151,12 @@ def test_a_freeze_that_was_left_to_its_holder_is_thawed_and_told(slow: Simulated
 def test_nobody_stands_by_is_said_loudly(slow: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
     run = Run(slow)
     run.begin(0.1)
-    run.sent.wait(PATIENCE_S)
+    await_freeze(run)
 
     def none(*_: object) -> HolderProcess:
         raise NoHolder("none can be had")
 
     monkeypatch.setattr("agentclient.holder.client.started", none)
-    time.sleep(0.3)  # what the holder has not passed on dies with it
     assert run.holder.pid is not None
     os.kill(run.holder.pid, signal.SIGKILL)
     run.await_text("nobody would thaw")
@@ -153,17 +175,20 @@ def await_thaw_by_hand(guest: Simulated) -> None:
     time.sleep(HOOK_S)
 
 
-def test_what_is_not_acknowledged_ends_the_holder(guest: Simulated) -> None:
+def test_what_is_not_acknowledged_ends_the_holder(
+    guest: Simulated, monkeypatch: pytest.MonkeyPatch
+) -> None:
     holder = HolderClient()
     assert freeze(guest, holder).certified
     process = holder._holder
     assert process is not None
     assert holder.pid is not None
     os.kill(holder.pid, signal.SIGSTOP)
+    wait_for_holders(monkeypatch, 2.0)
     asked = time.monotonic()
     with pytest.raises(NoHolder, match="was ended"):
         process.ask({"do": ConsoleMessage.HELLO})
-    assert time.monotonic() - asked < ACK_S + 1.0
+    assert time.monotonic() - asked < PATIENCE_S
     assert process.pid is None
 
 
@@ -225,8 +250,7 @@ def test_where_no_holder_can_be_had_it_is_tried_again(
     monkeypatch.setattr("agentclient.holder.standby.AGAIN_S", 0.2)
     run = Run(slow)
     run.begin(0.1)
-    run.sent.wait(PATIENCE_S)
-    time.sleep(0.3)
+    await_freeze(run)
     assert run.holder.pid is not None
 
     def none(*_: object) -> HolderProcess:
@@ -245,8 +269,7 @@ def test_where_no_holder_can_be_had_it_is_tried_again(
 def test_a_holder_that_dies_in_its_own_thaw_leaves_it_to_the_console(slow: Simulated) -> None:
     run = Run(slow)
     run.begin(0.1)
-    run.sent.wait(PATIENCE_S)
-    time.sleep(0.3)
+    await_freeze(run)
     holder = run.holder.pid
     assert holder is not None
     os.kill(holder, signal.SIGTERM)  # it takes over, and waits for the freeze
@@ -260,8 +283,7 @@ def test_a_holder_that_dies_in_its_own_thaw_leaves_it_to_the_console(slow: Simul
 def test_a_holder_that_dies_with_what_was_left_to_it_is_replaced(slow: Simulated) -> None:
     run = Run(slow)
     run.begin(0.1)
-    run.sent.wait(PATIENCE_S)
-    time.sleep(0.3)
+    await_freeze(run)
     run.operation.give_up()
     outcome = run.outcome()
     assert outcome.holder is not None
