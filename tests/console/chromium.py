@@ -87,7 +87,7 @@ class Browser:
         await self._session.close()
         self._child.terminate()
         try:
-            self._child.wait(10)
+            self._child.wait(60)
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.wait()

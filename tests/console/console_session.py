@@ -39,7 +39,7 @@ class ConsoleSession:
         await self.pilot.press(*keys)
         self.app.screen._on_timer_update()  # what `pilot.pause` does after one more wait
 
-    async def until(self, holds: Callable[[], bool], within_s: float = 20.0) -> None:
+    async def until(self, holds: Callable[[], bool], within_s: float = 60.0) -> None:
         """Wait until something holds: layouts follow each other on a busy machine."""
         end = time.monotonic() + within_s
         while not holds():

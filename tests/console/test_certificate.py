@@ -259,7 +259,7 @@ async def test_a_disk_that_hangs_holds_up_nothing(
 ) -> None:
     free = threading.Event()
     monkeypatch.setattr(
-        "tui.console.dialogs.save.write_new", lambda *_: None if free.wait(30) else "too late"
+        "tui.console.dialogs.save.write_new", lambda *_: None if free.wait(60) else "too late"
     )
     async with console_session(
         fleet_of(["web1"], still), still, operations=of(certified(1, DAY))

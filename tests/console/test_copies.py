@@ -195,7 +195,7 @@ async def test_a_folder_whose_storage_hangs_holds_up_nobody(
 ) -> None:
     hanging: Future[FolderSurvey] = Future()
     monkeypatch.setattr(
-        FakeJobs, "survey_folder", lambda _, __: hanging.result(timeout=20), raising=True
+        FakeJobs, "survey_folder", lambda _, __: hanging.result(timeout=60), raising=True
     )
     async with console_session(fleet, still, jobs=jobs) as session:
         await session.press("c")

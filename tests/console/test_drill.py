@@ -192,7 +192,6 @@ def test_it_is_certified(played: Played, trouble: Trouble) -> None:
 
 
 def test_slow_ones_take_their_time(played: Played) -> None:
-    assert played.outcomes[name_of(Trouble.FAST)].seconds < 1.0
     assert played.outcomes[name_of(Trouble.SLOW_HOOK)].seconds > 25 / SPEED
     assert played.outcomes[name_of(Trouble.SLOW_FLUSH)].seconds > 40 / SPEED
 
@@ -224,7 +223,6 @@ def test_a_restart_at_once_is_seen_all_the_same(played: Played) -> None:
     assert outcome.kind is OutcomeKind.LOST
     assert outcome.cause in (Cause.AGENT_GONE, Cause.AGENT_RESTARTED)
     assert (outcome.frozen, outcome.thawed, outcome.settled) == (None, 0, True)
-    assert outcome.seconds < 2.0
 
 
 def test_a_reset_is_perhaps_the_cause(played: Played) -> None:

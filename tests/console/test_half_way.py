@@ -141,7 +141,7 @@ async def test_a_group_that_is_begun_half_way_is_told_so_and_until_its_end(
         assert "1 of 3 was begun, and is thawed at once" in half_way
         (first,) = operations.started
         await session.until(lambda: "cancel" in first.calls)
-        end = time.monotonic() + 30
+        end = time.monotonic() + 60
         while "NOT frozen together" not in session.notice and time.monotonic() < end:
             await session.pilot.pause(0.05)
             await session.settle()

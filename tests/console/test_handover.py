@@ -40,7 +40,7 @@ class FakeBook:
 
     def open(self) -> Handover | None:
         self.thread = threading.current_thread().name
-        self.free.wait(30)
+        self.free.wait(60)
         if isinstance(self._found, Exception):
             raise self._found
         return self._found

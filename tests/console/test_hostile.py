@@ -27,7 +27,7 @@ from tests.drilled import Ready, drill_of
 from tui.console.app import FrostwatchApp
 
 CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 @asynccontextmanager

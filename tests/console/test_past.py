@@ -96,7 +96,7 @@ async def test_what_is_known_while_the_dialog_comes_is_shown(
     )
     async with console_session(fleet_of(["a"], still), still, operations=operations) as session:
         await session.press("H")
-        await session.until(lambda: "3 freezes answered" in session.text, within_s=3)
+        await session.until(lambda: "3 freezes answered" in session.text)
 
 
 async def test_what_is_left_and_known_while_the_dialog_comes_is_shown(
@@ -107,4 +107,4 @@ async def test_what_is_left_and_known_while_the_dialog_comes_is_shown(
     async with console_session(fleet_of(["a"], still), still) as session:
         target = Target(state_of(session.fleet, "a"))
         session.app.push_screen(LeftCopyDialog(target, look, Signs()))
-        await session.until(lambda: "there is nothing to end" in session.flat, within_s=3)
+        await session.until(lambda: "there is nothing to end" in session.flat)

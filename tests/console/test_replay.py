@@ -52,7 +52,7 @@ class Viewer:
         await self.settle()
 
     async def until_there(self, file: Path) -> None:
-        until = time.monotonic() + 20.0
+        until = time.monotonic() + 60.0
         while not (file.exists() and file.read_text()):
             assert time.monotonic() < until, self.text
             await self.pilot.pause(0.05)

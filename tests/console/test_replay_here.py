@@ -27,7 +27,7 @@ from tests.console.test_past import window
 from tests.unit.journals import flush, vm, whole
 from tui.cli.options import Options, settings_options
 
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 
 
 class OnTerminal:

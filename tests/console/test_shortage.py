@@ -20,7 +20,7 @@ from tui.console import page_keys
 from tui.console.app import DRAWN_LATER, FrostwatchApp
 from tui.console.shortage import draw, shortage
 
-SOON_S = 20.0
+SOON_S = 60.0
 NO_DESCRIPTOR = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 NO_THREAD = RuntimeError("can't start new thread")
 

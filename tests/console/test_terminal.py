@@ -16,7 +16,7 @@ from tests.benchmarks.on_pty import OnPty, on_pty
 
 SIZE = (160, 50)
 # How long the last of its updates may take to be written on a busy machine, in seconds.
-PATIENCE_S = 15.0
+PATIENCE_S = 60.0
 KEYS = ("j", "k", "s", "S", " ", "l", "h", "/vm\r", "\x1b", "f", "\x1b", "?", "\x1b", "G", "g", "L")
 # What Textual asks a terminal about itself, which this one does not know.
 UNKNOWN = re.compile(rb"\x1b\[[<>=][0-9;]*[a-zA-Z]|\x1b\[\?[0-9;]*\$p|\x1bP.*?\x1b\\")
