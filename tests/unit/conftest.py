@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from agentclient.jobs import follow, storage_process
+from agentclient.journal import writer
 from agentclient.journal.writer import Journal
 
 
@@ -15,6 +16,13 @@ from agentclient.journal.writer import Journal
 def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have copies look at simulated jobs more often: it is all that takes time."""
     monkeypatch.setattr(follow, "LOOK_EVERY_S", 0.02)
+
+
+@pytest.fixture(autouse=True)
+def takes_no_disk_for_one_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for a journal's process as long as a busy machine takes to start it."""
+    monkeypatch.setattr(writer, "HANG_S", 60.0)
+    monkeypatch.setattr(writer, "START_S", 60.0)
 
 
 @pytest.fixture(autouse=True)

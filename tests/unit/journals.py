@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from agentclient.journal.entry import Entry, begin_freeze
 from agentclient.journal.history import windows
@@ -28,7 +28,8 @@ VERIFIED = Outcome(
     OutcomeKind.VERIFIED, "frozen", frozen=2, thawed=2, certified=True, settled=True, seconds=1.0
 )
 LOST = Outcome(OutcomeKind.LOST, "lost", next="frostwatch thaw --foreign qemu:db1")
-WAIT_S = 5.0
+WAIT_S = 60.0
+T = TypeVar("T")
 
 
 def vm(folder: Path, name: str = "db1", process: Process | None = None) -> Vm:
@@ -55,7 +56,7 @@ def nothing() -> list[Statement]:
 
 def flush(journal: Journal) -> None:
     """Wait until everything is written, and what follows from that."""
-    until = time.monotonic() + 4 * WAIT_S
+    until = time.monotonic() + WAIT_S
     for _ in range(2):
         # On a busy machine it may be said to hang for a while.
         while not journal.write(nothing(), WAIT_S):
@@ -69,9 +70,7 @@ def number(journal: Journal, entry: Entry) -> int:
     query = Query(
         [("SELECT id FROM windows WHERE key = ?", (entry.key,))], lambda found: found[0][0]["id"], 0
     )
-    found = journal.ask(query, WAIT_S)
-    assert found is not None, journal.problem
-    return int(found)
+    return int(_asked(journal, query))
 
 
 def whole(journal: Journal, one: Vm, outcome: Outcome = VERIFIED) -> int:
@@ -97,8 +96,15 @@ def rows(journal: Journal) -> tuple[WindowRow, ...]:
     """Return all windows, the newest first, once everything is written."""
     if journal.path.exists():
         flush(journal)
-    found = journal.ask(windows(None, 1000), WAIT_S)
-    assert found is not None, journal.problem
+    return _asked(journal, windows(None, 1000))
+
+
+def _asked(journal: Journal, query: Query[T]) -> T:
+    until = time.monotonic() + WAIT_S
+    # On a busy machine it may be said to hang for a while.
+    while (found := journal.ask(query, WAIT_S)) is None:
+        assert time.monotonic() < until, journal.problem
+        time.sleep(0.05)
     return found
 
 
