@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import threading
+import time
 from contextlib import ExitStack
 from typing import Any
 
@@ -19,7 +20,7 @@ VM = Vm(VmId("socket", "db1"))
 KEY = {"key": "a#1"}
 FREEZE_LINE = b'{"execute":"guest-fsfreeze-freeze"}\n'
 HOLD_S = 30.0
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Harness:
@@ -83,9 +84,14 @@ class Harness:
     def hold(self, seconds: float = HOLD_S, most_s: float = 100.0) -> None:
         self.say(ConsoleMessage.HOLD, seconds=seconds, most_s=most_s)
 
-    def kept(self, seconds: float = HOLD_S) -> None:
+    def end_hold(self, in_s: float = 0.0) -> None:
+        """Have the open window end soon, however long it was to be held."""
+        (guest,) = self.holder._guests.values()
+        guest._ends_at = guest._deadline = time.monotonic() + in_s
+
+    def kept(self) -> None:
         """The console leaves the open window, and ends."""
-        self.hold(seconds)
+        self.hold()
         assert self.say(ConsoleMessage.KEEP)["done"]
         self.process.kill()
         self.process.wait()
