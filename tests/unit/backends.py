@@ -37,7 +37,7 @@ class FakeBackend:
         self.asked += 1
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
-        self.unblocked.wait(30.0)
+        self.unblocked.wait(60.0)
         self.at_once -= 1
         return list(self.vms)
 

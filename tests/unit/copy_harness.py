@@ -45,7 +45,7 @@ class FakeFreeze:
         self._over = threading.Event()
         self.verdict = verdict
         self.cancelled = False
-        self.hold_ends_at: float | None = time.monotonic() + 10
+        self.hold_ends_at: float | None = time.monotonic() + 100
         self.on_event: OnEvent = lambda _: None
         self.thawed_after: list[str] = []
         self.context = SimpleNamespace(entry=None)

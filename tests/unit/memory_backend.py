@@ -97,7 +97,7 @@ class MemoryCalls:
         self._generation = generation
 
     def observe(self, timeout_s: float) -> MonitorView:
-        self._guest.hangs.wait(30.0)
+        self._guest.hangs.wait(60.0)
         return MonitorView(RunState.RUNNING, port_open=self._guest.agent, gone=self.is_gone())
 
     @property
@@ -142,7 +142,7 @@ class MemoryCalls:
         guest = self._guest
         guest.called.append(command)
         if command in guest.thread_hangs:
-            guest.thread_hangs[command].wait(30.0)
+            guest.thread_hangs[command].wait(60.0)
         if guest.busy is not None:
             raise AgentBusy(guest.busy)
         if not guest.agent:

@@ -144,7 +144,7 @@ class MemoryDisks:
 
     def set_speed(self, job_id: str, limit: int) -> None:
         self.speeds.append(limit)
-        self.takes_speeds.wait(20.0)
+        self.takes_speeds.wait(60.0)
         self._ask("set_speed")
 
     def end(self, job_id: str) -> None:
@@ -164,7 +164,7 @@ class MemoryDisks:
     ) -> None:
         self._ask("begin_backup")
         if "hang" in self.refuses:
-            self.hangs.wait(30.0)
+            self.hangs.wait(60.0)
         self.since = since
         self.records += [record] if record is not None else []
         for work in works:

@@ -18,7 +18,7 @@ from agentclient.protocol.qga_commands import FREEZE, STATUS
 from agentclient.protocol.qga_events import Dropped, Failure, PassedOver, Reply, Synced, WireEvent
 from tests.unit.memory_backend import MemoryCalls, MemoryGuest
 
-WAIT_S = 5.0
+WAIT_S = 60.0
 
 
 class Ends:

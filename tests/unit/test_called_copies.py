@@ -84,6 +84,13 @@ class Night(CopyHarness):
         return not said and not list(self.to.rglob("*"))
 
 
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60.0
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def when(holds: Callable[[], bool], do: Callable[[], object]) -> None:
     """Do something in a thread as soon as something else holds."""
 
@@ -179,7 +186,7 @@ def test_one_that_begins_after_all_is_ended(night: Night) -> None:
         port.within(0.01, begin, late)
     assert not ended.is_set()
     night.disks.hangs.set()
-    assert ended.wait(10.0)
+    assert ended.wait(60.0)
     assert night.disks.running == {}
 
 
@@ -348,17 +355,17 @@ def test_calls_that_hang_do_not_pile_up(night: Night) -> None:
 
     def hang() -> None:
         begun.append(1)
-        answers.wait(30.0)
+        answers.wait(60.0)
 
     for _ in range(10):
         with pytest.raises(JobFailed):
             port.within(0.01, hang)
-    assert len(begun) == MOST_HANGING
+    until(lambda: len(begun) == MOST_HANGING)
     answers.set()
-    deadline = time.monotonic() + 10.0
+    deadline = time.monotonic() + 60.0
     while True:
         try:
-            assert port.within(5.0, lambda: 1) == 1
+            assert port.within(60.0, lambda: 1) == 1
         except JobFailed:
             assert time.monotonic() < deadline
         else:
@@ -370,12 +377,12 @@ def test_calls_of_one_copy_after_the_other_do_not_pile_up_either(night: Night) -
 
     def hang() -> None:
         begun.append(1)
-        answers.wait(30.0)
+        answers.wait(60.0)
 
     for _ in range(MOST_HANGING * 2):
         with pytest.raises(JobFailed):
             night.context().called().within(0.01, hang)
-    assert len(begun) == MOST_HANGING
+    until(lambda: len(begun) == MOST_HANGING)
     with pytest.raises(JobFailed, match="hang already"):
         night.context().port().status()
     answers.set()
@@ -394,13 +401,13 @@ def test_a_backup_whose_frostwatch_has_ended_is_found_ended_and_deleted(
     def begin_and_stop(*works: Any, **how: Any) -> None:
         begin(*works, **how)
         begun.set()
-        ended.wait(30)  # as one that has ended: it looks at nothing, and undoes nothing
+        ended.wait(60)  # as one that has ended: it looks at nothing, and undoes nothing
 
     monkeypatch.setattr(night.disks, "begin_backup", begin_and_stop)
     job = CalledBackup(night.context(), BackupRequest(folder=night.to))
     thread = threading.Thread(target=job.run)
     thread.start()
-    assert begun.wait(30)
+    assert begun.wait(60)
     port = CalledPort(night.disks)
     (copy,) = find_copies(port, lambda _: True)
     assert (copy.kind, copy.running, copy.complete) == (JobKind.BACKUP, False, False)
@@ -491,7 +498,7 @@ def test_a_look_at_a_folder_that_not_even_kill_ends_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stuck = tmp_path / "test"
-    stuck.write_text("#!/bin/sh\nexec sleep 20\n")
+    stuck.write_text("#!/bin/sh\nexec sleep 600\n")
     stuck.chmod(0o755)
     for folder in (tmp_path, *tmp_path.parents):
         if folder.stat().st_mode & 0o055 == 0:
@@ -502,11 +509,10 @@ def test_a_look_at_a_folder_that_not_even_kill_ends_is_left(
     monkeypatch.setattr(files_module, "_TEST", str(stuck))
     monkeypatch.setattr(files_module, "_LOOK_S", 0.2)
     monkeypatch.setattr(subprocess.Popen, "kill", lambda child: ended.append(child))
-    began = time.monotonic()
     try:
         CalledFiles(JobControl(), process_of(nobody.pid)).check_folder(Path("/"))
-        assert time.monotonic() - began < 10.0
-        assert len(ended) == 1
+        (look,) = ended
+        assert look.poll() is None, "it has waited for its end"
     finally:
         for child in (nobody, *ended):
             kill(child)

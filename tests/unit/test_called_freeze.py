@@ -69,7 +69,7 @@ class Harness:
         )
 
     def freeze(self, **schedule: float) -> Outcome:
-        times = {"first_timeout_s": 2.0, "probes": 0, "hold_s": 0.2, "thaw_timeout_s": 4.0}
+        times = {"first_timeout_s": 60.0, "probes": 0, "hold_s": 0.2, "thaw_timeout_s": 60.0}
         given: Any = {**times, **schedule}
         request = FreezeRequest(schedule=Schedule(**given))
         return FreezeOperation(self.context(), request).run()
@@ -136,22 +136,25 @@ def test_an_agent_that_stays_away_is_waited_for_no_longer_than_a_thaw_may_take(
 
 
 def comes_back(guest: MemoryGuest, after_s: float) -> None:
-    """Have somebody start another agent after a while."""
+    """Have somebody start another agent, a while after this one has died."""
 
     def start() -> None:
+        while guest.agent:
+            time.sleep(0.005)
+        time.sleep(after_s)
         guest.dies, guest.agent = None, True
 
-    threading.Timer(after_s, start).start()
+    threading.Thread(target=start, daemon=True).start()
 
 
 def test_an_agent_that_dies_in_the_call_is_lost_at_once(harness: Harness) -> None:
     harness.guest.dies, harness.guest.freeze_s = Cause.AGENT_GONE, 0.2
     comes_back(harness.guest, 1.5)
-    outcome = harness.freeze(first_timeout_s=30.0)
+    outcome = harness.freeze(first_timeout_s=3600.0)
     assert (outcome.kind, outcome.settled) == (OutcomeKind.LOST, True)
     assert outcome.cause is Cause.AGENT_GONE
     assert "the agent has disappeared" in outcome.reason
-    assert outcome.seconds < 4.0
+    assert outcome.seconds < 60.0
     assert THAW in harness.guest.called
 
 
@@ -226,11 +229,15 @@ def test_a_call_that_is_not_answered_is_a_timeout_and_thawed(harness: Harness) -
 
 def test_a_call_that_hangs_beyond_its_bound_keeps_no_thaw_waiting(harness: Harness) -> None:
     hangs = harness.guest.thread_hangs[FREEZE] = threading.Event()
-    began = time.monotonic()
     outcome = harness.freeze(first_timeout_s=0.4)
     assert (outcome.kind, outcome.settled) == (OutcomeKind.TIMEOUT, True)
-    assert time.monotonic() - began < 3.0
+    assert hanging(), "the thaw has waited for the call"
     hangs.set()
+
+
+def hanging() -> list[threading.Thread]:
+    """Return the threads of the calls that have not returned."""
+    return [one for one in threading.enumerate() if one.name.startswith("call ")]
 
 
 def test_calls_that_hang_pile_up_no_threads(harness: Harness) -> None:
@@ -238,17 +245,21 @@ def test_calls_that_hang_pile_up_no_threads(harness: Harness) -> None:
     harness.guest.thread_hangs.update({FREEZE: hangs, THAW: hangs})
     for _ in range(2):
         assert not harness.freeze(first_timeout_s=0.2, thaw_timeout_s=1.0).settled
-    hanging = [one for one in threading.enumerate() if one.name.startswith("call ")]
-    assert 1 <= len(hanging) <= 4
+    assert 1 <= len(hanging()) <= 4
     hangs.set()
 
 
-def test_it_is_given_up_within_a_second(harness: Harness) -> None:
+def test_it_is_given_up_while_its_call_hangs(harness: Harness) -> None:
     hangs = harness.guest.thread_hangs[FREEZE] = threading.Event()
-    threading.Timer(0.5, lambda: harness.control.add(Instruction.GIVE_UP)).start()
-    began = time.monotonic()
-    outcome = harness.freeze(first_timeout_s=60.0)
-    assert time.monotonic() - began < 3.0
+
+    def give_up() -> None:
+        while FREEZE not in harness.guest.called:
+            time.sleep(0.005)
+        harness.control.add(Instruction.GIVE_UP)
+
+    threading.Thread(target=give_up, daemon=True).start()
+    outcome = harness.freeze(first_timeout_s=3600.0)
+    assert hanging(), "it has waited for the call"
     assert not outcome.settled
     assert "take" in harness.did
     hangs.set()
@@ -319,7 +330,7 @@ def test_a_freeze_by_calls_is_in_the_fleet_and_in_the_journal(tmp_path: Path) ->
     accesses = AccessPool(Backends([backend]))
     operations = OperationManager(fleet, accesses, holder=HolderThread(), journal=journal)
     request = FreezeRequest(schedule=Schedule(hold_s=0.2))
-    outcome = operations.freeze(backend.guests["db1"].vm, request).wait(10.0)
+    outcome = operations.freeze(backend.guests["db1"].vm, request).wait(60.0)
     assert isinstance(outcome, Outcome)
     assert (outcome.kind, outcome.thawed) == (OutcomeKind.VERIFIED, 2)
     operations.stop(1.0)

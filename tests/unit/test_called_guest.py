@@ -20,7 +20,7 @@ from agentclient.protocol.qga_events import Reply, WireEvent
 from tests.unit.holder_thread import HolderThread
 from tests.unit.memory_backend import MemoryCalls, MemoryGuest
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 class Harness:
@@ -135,15 +135,17 @@ def test_after_a_take_over_the_console_sends_no_freeze_any_more(harness: Harness
 
 
 def test_a_thaw_waits_behind_the_freeze_that_runs_still(harness: Harness) -> None:
-    harness.guest.freeze_s = 0.5
+    runs = harness.guest.thread_hangs[FREEZE] = threading.Event()
     harness.guard()
     harness.ask(FREEZE)
     until(lambda: FREEZE in harness.guest.called)
-    began = time.monotonic()
     harness.leave()
+    until(lambda: harness.standby.taken)
+    time.sleep(0.3)
+    assert harness.guest.called[-1] == FREEZE
+    runs.set()
     report = harness.report()
     assert (report.settled, report.count) == (True, 2)
-    assert 0.2 < time.monotonic() - began < 1.5
     assert not harness.guest.frozen
 
 
@@ -228,10 +230,9 @@ def test_a_call_that_hangs_in_the_holder_delays_no_other_guest(harness: Harness)
     other = Harness()
     other.holder = harness.holder
     other.standby._holder = harness.holder
-    began = time.monotonic()
     other.guard()
     other.freeze()
     assert other.answered(THAW) == 2
-    assert time.monotonic() - began < 2.0
+    assert harness.session.receive() == [], "the other call hangs still"
     other.standby.end()
     other.session.close()

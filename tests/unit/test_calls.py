@@ -36,7 +36,7 @@ class Lane:
 
     def until_asked(self, vm: str) -> None:
         """Wait until a VM whose call has hung can be asked again, and ask it."""
-        end, count = time.monotonic() + 20.0, len(self.told)
+        end, count = time.monotonic() + 60.0, len(self.told)
         while True:
             self.calls.deliver()
             with suppress(TimeoutError):
@@ -48,7 +48,7 @@ class Lane:
         assert self.told[-1] == "done"
 
     def until(self, count: int) -> None:
-        end = time.monotonic() + 20.0
+        end = time.monotonic() + 60.0
         while len(self.told) < count:
             assert time.monotonic() < end, self.told
             self.calls.deliver()

@@ -118,7 +118,7 @@ def test_a_vm_that_is_read_only_is_visited_and_nothing_is_sent_to_it(agent: Agen
         frozen = engine.freeze(state.vm).wait()
         thawed = engine.thaw(state.vm, foreign=True).wait()
         rescued = engine.rescue(state.vm, Step(Rung.THAW)).wait()
-        offers = engine.ladder(state.vm).result(10)
+        offers = engine.ladder(state.vm).result(60)
     assert state.agent.state is AgentState.ALIVE
     assert agent.asked == before
     assert isinstance(frozen, Outcome)
@@ -140,7 +140,7 @@ def test_a_thaw_is_waited_for_as_long_as_is_set(tmp_path: Path) -> None:
         spec = f"name=db,agent={path}"
         settings = Settings(found.values, found.sections)
         with Engine([spec], named_only=True, settings=settings) as engine:
-            outcome = engine.thaw(engine.find_one("db"), foreign=True).wait(30)
+            outcome = engine.thaw(engine.find_one("db"), foreign=True).wait(60)
     assert isinstance(outcome, ThawOutcome)
     assert outcome.seconds < 15.0
     assert not outcome.ok

@@ -56,6 +56,6 @@ def test_threads_share_one_heap(how: str, heaps: int) -> None:
         key: each for key, each in os.environ.items() if not key.startswith(("MALLOC_", "GLIBC"))
     }
     told = subprocess.run(
-        program, capture_output=True, text=True, check=True, timeout=30, env=env
+        program, capture_output=True, text=True, check=True, timeout=60, env=env
     ).stdout
     assert told.count("<heap nr=") == heaps

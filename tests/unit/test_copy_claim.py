@@ -182,7 +182,7 @@ def test_while_a_job_hangs_no_node_is_deleted_and_the_claim_ends_once_it_has(
     assert "blockdev-del" not in harness.qemu.asked
     assert len(_claims(harness)) == 2
     del harness.qemu.jobs["theirs"]
-    deadline = time.monotonic() + 10.0
+    deadline = time.monotonic() + 60.0
     while _claims(harness) != [DEAD] and time.monotonic() < deadline:
         time.sleep(0.01)
     assert _claims(harness) == [DEAD]
@@ -210,7 +210,7 @@ def test_while_it_is_not_known_whether_a_job_goes_on_no_node_is_deleted(
     time.sleep(0.1)
     assert "blockdev-del" not in harness.qemu.asked
     harness.qemu.hangs.clear()
-    deadline = time.monotonic() + 10.0
+    deadline = time.monotonic() + 60.0
     while _claims(harness) != [DEAD] and time.monotonic() < deadline:
         time.sleep(0.01)
     assert _claims(harness) == [DEAD]
@@ -226,7 +226,7 @@ def test_nobody_waits_for_the_jobs_of_a_vm_that_has_ended(
     harness.qemu.hangs.add("query-jobs")
     gone = iter([None, None])
     assert mine.release(lambda: next(gone, True)) == []
-    deadline = time.monotonic() + 10.0
+    deadline = time.monotonic() + 60.0
     while _has_thread(name) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not _has_thread(name)
@@ -250,7 +250,7 @@ def test_a_monitor_that_takes_long_to_say_nothing_is_asked_for_a_bounded_time(
 
     monkeypatch.setattr(mine, "_a_job_goes_on", look)
     assert mine.release(lambda: None) == []
-    deadline = time.monotonic() + 10.0
+    deadline = time.monotonic() + 60.0
     while _has_thread(name) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert len(looked) < 10, "by the clock, not by the number of looks"

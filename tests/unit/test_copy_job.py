@@ -330,7 +330,7 @@ def test_a_bug_beside_a_copys_steps_frees_its_vm_and_whoever_waits(
     manager, copy = JobManager(Fleet(), AccessPool(), cast(Any, None)), Copy(harness, {})
     monkeypatch.setattr(copy, "record_outcome", bug)
     manager.begin(copy.vm, lambda _: copy)
-    outcome = copy.wait(20.0)
+    outcome = copy.wait(60.0)
     assert outcome is not None
     assert outcome.result is JobResult.FAILED
     assert "ZeroDivisionError('a bug')" in outcome.reason
@@ -343,6 +343,6 @@ def test_whoever_waits_gets_the_outcome_also_where_nobody_can_be_shown_it(
     manager, copy = JobManager(Fleet(), AccessPool(), cast(Any, None)), Copy(harness, {})
     monkeypatch.setattr(copy.context.reporter, "ended", bug)
     manager.begin(copy.vm, lambda _: copy)
-    outcome = copy.wait(20.0)
+    outcome = copy.wait(60.0)
     assert outcome is not None
     assert outcome.result is JobResult.COMPLETE

@@ -73,7 +73,7 @@ class Hung:
 
 
 def until(found: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20.0
+    deadline = time.monotonic() + 60.0
     while not found():
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -275,11 +275,10 @@ def test_a_cancellation_ends_the_wait_for_a_freeze_that_is_not_answered(
     harness.freeze = lambda: FakeFreeze(None, CERTIFIED, pending=True)
     window = CopyWindow(harness.context(), REQUIRE)
     threading.Timer(0.2, harness.control.cancel).start()
-    began = time.monotonic()
     with pytest.raises(JobCancelled), window.open():
         pytest.fail("the copy was taken")
-    assert time.monotonic() - began < 5
-    assert harness.freezes[0].cancelled
+    (freeze,) = harness.freezes
+    assert (freeze.cancelled, freeze.done) == (True, False), "it is never answered"
 
 
 def test_a_cancelled_job_freezes_nothing(harness: CopyHarness) -> None:

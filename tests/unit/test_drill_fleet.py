@@ -59,13 +59,13 @@ def agent_of(vm: Vm) -> Path:
 
 def client(vm: Vm) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(40.0)
+    connection.settimeout(60.0)
     connection.connect(str(agent_of(vm)))
     return connection
 
 
 def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 40.0
+    end = time.monotonic() + 60.0
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.01)
@@ -230,7 +230,7 @@ def test_a_second_client_waits_in_silence_and_the_fourth_is_refused(drill: Drill
         UnixEndpoint(agent_of(vm)).connect()
     assert failure.value.problem is ConnectProblem.QUEUE_FULL
     first.close()
-    second.settimeout(40.0)
+    second.settimeout(60.0)
     assert second.recv(4096) == b'{"return": "thawed"}\n'
     second.close()
     third.close()
@@ -279,7 +279,7 @@ def test_the_rungs_round_the_agent_do_what_they_do_to_a_real_guest(place: Path) 
         fleet.set_vms("drill", drill.vms)
         operations = OperationManager(fleet, accesses)
         frozen, silent = drill.vms
-        offers = operations.ladder(frozen).result(40.0)
+        offers = operations.ladder(frozen).result(60.0)
         assert "sysrq by key" in [one.title for one in offers if one.possible]
         steps = (
             (frozen, Step(Rung.SYSRQ, Means.KEY)), (silent, Step(Rung.RESET, name=silent.name))
@@ -291,7 +291,7 @@ def test_the_rungs_round_the_agent_do_what_they_do_to_a_real_guest(place: Path) 
         assert isinstance(reset, RescueOutcome)
         assert (reset.found, reset.state) == (RungResult.RESET, FreezeState.THAWED)
         assert fleet.get(silent.id).freeze.state is FreezeState.THAWED
-        assert operations.stop(40.0)
+        assert operations.stop(60.0)
         accesses.close()
 
 

@@ -163,7 +163,7 @@ def test_whoever_waits_is_served_when_they_have_left() -> None:
         agent = drill.vms[0].agent
         assert agent is not None
         with socket.socket(socket.AF_UNIX) as waiting:
-            waiting.settimeout(30.0)
+            waiting.settimeout(60.0)
             waiting.connect(str(agent.path))
             waiting.sendall(STATUS)
             assert b"frozen" in waiting.recv(4096)

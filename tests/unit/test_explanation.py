@@ -197,7 +197,7 @@ def test_socat_is_given_the_very_path(name: str) -> None:
 def test_each_command_is_one_that_a_shell_reads() -> None:
     for hand in Hand:
         for command in by_any_hand(hand).values():
-            subprocess.run(["sh", "-n", "-c", command], check=True, timeout=20)
+            subprocess.run(["sh", "-n", "-c", command], check=True, timeout=60)
 
 
 # -- what is true of a VM now ---------------------------------------------------------------------

@@ -92,7 +92,7 @@ def group_of(
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
+    end = time.monotonic() + 60
     while not true():
         assert time.monotonic() < end
         time.sleep(0.005)
@@ -112,7 +112,7 @@ def test_complete_is_told_at_once_and_the_windows_end_with_the_group() -> None:
         (less,) = member.extended
         assert -29.1 <= less <= -28.0  # of 32 s there are 3 left: its hold, and one to spare
         assert any("frozen together" in note for note in member.notes)
-    outcome = group.wait(10)
+    outcome = group.wait(60)
     assert outcome is not None
     assert outcome.together
     assert [one.final for one in TOLD] == [False, True]
@@ -123,7 +123,7 @@ def test_a_group_that_failed_names_who_may_still_be_frozen() -> None:
     group, freezes = group_of([WELL, LOST], hold_s=2.0)
     freezes.members[0].freeze()
     freezes.members[1].lose()
-    outcome = group.wait(10)
+    outcome = group.wait(60)
     assert outcome is not None
     assert not outcome.together
     assert outcome.failed == (VMS[1].id,)
@@ -136,7 +136,7 @@ def test_a_group_that_failed_and_was_thawed_says_so() -> None:
     group, freezes = group_of([WELL, LOST._replace(settled=True)], hold_s=2.0)
     freezes.members[0].freeze()
     freezes.members[1].lose()
-    outcome = group.wait(10)
+    outcome = group.wait(60)
     assert outcome is not None
     assert outcome.reason.endswith("all are thawed again")
 
@@ -148,7 +148,7 @@ def test_a_listener_that_fails_keeps_nobody_frozen() -> None:
     group, freezes = group_of([WELL, WELL], hold_s=0.1, on_group=broken)
     for member in freezes.members:
         member.freeze()
-    outcome = group.wait(10.0)
+    outcome = group.wait(60.0)
     assert outcome is not None
     assert outcome.together
     assert [member.outcome for member in freezes.members] == [WELL, WELL], "all are thawed"
@@ -185,7 +185,7 @@ def test_one_whose_own_end_shows_that_it_was_broken_fails_the_group() -> None:
     group, freezes = group_of([broken, WELL], hold_s=0.1)  # the second is thawed first
     for member in freezes.members:
         member.freeze()
-    outcome = group.wait(10)
+    outcome = group.wait(60)
     assert outcome is not None
     assert not outcome.together
     assert outcome.failed == (VMS[0].id,)

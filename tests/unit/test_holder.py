@@ -23,7 +23,7 @@ from agentclient.holder.process import NoHolder, started
 from agentclient.protocol.qga_commands import STATUS, THAW
 from tests.unit.no_thread import each_lack
 
-PATIENCE_S = 5.0
+PATIENCE_S = 60.0
 KEY = {"key": "a#1"}
 FREEZE_LINE = b'{"execute":"guest-fsfreeze-freeze"}\n'
 THAW_LINE = b'{"execute":"guest-fsfreeze-thaw"}\n'

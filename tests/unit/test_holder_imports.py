@@ -14,7 +14,7 @@ import pytest
 from agentclient.holder import called_guest
 from agentclient.holder.called_guest import MOST_IMPORTS, _Import
 
-SOON_S = 10.0
+SOON_S = 60.0
 
 
 @pytest.fixture

@@ -170,7 +170,7 @@ def test_more_than_there_is_room_for_are_counted(colours: Callable[..., None]) -
 
 
 def written(output: Output, terminal: Terminal, *expected: str) -> None:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while terminal.shown != list(expected) and time.monotonic() < deadline:
         time.sleep(0.005)
     assert terminal.shown == list(expected)
@@ -208,7 +208,7 @@ def test_a_terminal_that_is_stopped_gets_one_footer_when_it_goes_on(
     go_on, said = threading.Event(), []
 
     def write(text: str, *, err: bool, nl: bool) -> None:
-        go_on.wait(5)
+        go_on.wait(60)
         said.append(text)
 
     monkeypatch.setattr(click, "echo", write)
@@ -250,7 +250,7 @@ def test_a_stage_that_is_short_is_drawn_at_once(
     now[0] += 0.01
     frozen = progress(JobStage.STARTING, frozen_at=AT)._replace(disks=())
     display.show([VmState(WEB, job=frozen)])
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while not any("FROZEN" in one for one in terminal.shown) and time.monotonic() < deadline:
         time.sleep(0.005)
     (shown,) = terminal.shown

@@ -43,7 +43,7 @@ XML = (
 FREEZE, STATUS, THAW = "guest-fsfreeze-freeze", "guest-fsfreeze-status", "guest-fsfreeze-thaw"
 RUNNING, PAUSED, SHUTTING_DOWN, SHUT_OFF = 1, 3, 4, 5
 DESTROYED = 2
-SOON_S = 10.0
+SOON_S = 60.0
 
 
 class FakeError(Exception):

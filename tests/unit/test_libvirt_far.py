@@ -161,7 +161,7 @@ def test_an_ssh_that_hangs_is_ended_with_all_that_it_has_started(
     def hanging(way: str) -> FakeHost:
         ways.append(way)
         child = subprocess.Popen(["sh", "-c", "sleep 60 & wait"], start_new_session=True)
-        assert child.wait(20.0) == -9
+        assert child.wait(60.0) == -9
         raise FakeError(38, "Cannot recv data: Connection reset by peer")
 
     monkeypatch.setattr(host, "open", hanging)

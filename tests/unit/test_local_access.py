@@ -87,7 +87,7 @@ def test_nobody_waits_for_the_end_of_an_old_link(monkeypatch: pytest.MonkeyPatch
     def close(_: Monitor) -> None:
         asked.append(threading.Thread(target=accesses.of, args=(other,), daemon=True))
         asked[-1].start()
-        asked[-1].join(1.0)
+        asked[-1].join(60.0)
 
     accesses.of(VM)
     monkeypatch.setattr(Monitor, "close", close)

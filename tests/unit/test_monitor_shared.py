@@ -78,7 +78,7 @@ def test_who_closes_a_monitor_waits_for_no_look(vm: FrozenVm, traffic: bool) -> 
     assert exchange is not None
     closing = threading.Thread(target=monitor.close, daemon=True)
     closing.start()
-    closing.join(1.0)
+    closing.join(60.0)
     assert not closing.is_alive()
     view = run(exchange.steps, exchange.channel, exchange.deadline)
     assert view.run_state is RunState.RUNNING

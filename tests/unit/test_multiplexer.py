@@ -18,7 +18,9 @@ from agentclient.access.exchange import Exchange, Steps, releasing
 from agentclient.access.multiplexer import Multiplexer
 from agentclient.access.stream import StreamEnded, UnixChannel
 
-SOON_S = 0.2
+# What was sent is there at once, and is waited for however busy the machine is.
+PATIENCE_S = 60.0
+SOON_S = PATIENCE_S / 2
 
 
 class Peer:
@@ -30,10 +32,12 @@ class Peer:
         self.results: list[object] = []
         self.errors: list[Exception] = []
 
-    def exchange(self, steps: Steps[str], seconds: float = 5.0) -> Exchange[str]:
+    def exchange(self, steps: Steps[str], seconds: float = 2 * PATIENCE_S) -> Exchange[str]:
         return Exchange(self.channel, steps, time.monotonic() + seconds)
 
-    def begin(self, multiplexer: Multiplexer, steps: Steps[str], seconds: float = 5.0) -> None:
+    def begin(
+        self, multiplexer: Multiplexer, steps: Steps[str], seconds: float = 2 * PATIENCE_S
+    ) -> None:
         multiplexer.begin(self.exchange(steps, seconds), self.results.append, self.errors.append)
 
     def close(self) -> None:
@@ -68,7 +72,7 @@ def greet(name: str) -> Steps[str]:
     return came.decode().strip()
 
 
-def turn(multiplexer: Multiplexer, seconds: float = SOON_S) -> None:
+def turn(multiplexer: Multiplexer, seconds: float = PATIENCE_S) -> None:
     multiplexer.turn(time.monotonic() + seconds)
 
 
@@ -94,7 +98,7 @@ def test_who_is_silent_delays_nobody(multiplexer: Multiplexer, peer: Callable[[]
     talkative.begin(multiplexer, greet("b"))
     talkative.end.send(b"yes\n")
     began = time.monotonic()
-    turn(multiplexer, 5.0)
+    turn(multiplexer)
     assert time.monotonic() - began < SOON_S
     assert talkative.results == ["yes"]
     assert multiplexer.in_flight == 1
@@ -112,7 +116,7 @@ def test_the_deadline_is_thrown_into_the_steps(
 
     one = peer()
     one.begin(multiplexer, patient(), 0.05)
-    turn(multiplexer, 5.0)
+    turn(multiplexer)
     assert one.results == ["gave up"]
 
 
@@ -128,7 +132,7 @@ def test_steps_that_do_not_end_at_their_deadline_are_ended(
 
     one = peer()
     one.begin(multiplexer, stubborn(), 0.05)
-    turn(multiplexer, 5.0)
+    turn(multiplexer)
     assert [type(error) for error in one.errors] == [TimeoutError]
     assert multiplexer.in_flight == 0
 
@@ -194,7 +198,7 @@ def test_who_does_not_read_is_not_waited_for(
     one = peer()
     began = time.monotonic()
     one.begin(multiplexer, flood())
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < SOON_S
     assert one.results == ["the other side does not take our bytes"]
 
 
@@ -216,7 +220,7 @@ def test_a_bug_in_one_exchange_is_that_ones_alone(
     multiplexer.begin(worse.exchange(greet("me")), refuse, worse.errors.append)
     for one in (bad, good, worse):
         one.end.send(b"hi\n")
-    for _ in range(3):
+    while multiplexer.in_flight:
         turn(multiplexer)
     assert [str(error) for error in bad.errors] == ["bug"]
     assert good.results == ["hi"]
@@ -243,7 +247,7 @@ def test_an_exchange_can_be_followed_by_another_at_once(
 def test_waking_ends_a_turn_early(multiplexer: Multiplexer) -> None:
     multiplexer.wake()
     began = time.monotonic()
-    turn(multiplexer, 5.0)
+    turn(multiplexer)
     assert time.monotonic() - began < SOON_S
     began = time.monotonic()
     turn(multiplexer, 0.05)
@@ -293,10 +297,10 @@ def test_a_session_that_another_thread_closes_ends_nothing_but_itself(
         return "done"
 
     with theirs:
-        exchange = Exchange(channel, steps(), time.monotonic() + 5.0)
+        exchange = Exchange(channel, steps(), time.monotonic() + PATIENCE_S)
         multiplexer.begin(exchange, results.append, errors.append)
         theirs.sendall(b"x")
-        multiplexer.turn(time.monotonic() + 1.0)
+        turn(multiplexer)
     assert (results, errors, multiplexer.in_flight) == (["done"], [], 0)
 
 
@@ -305,7 +309,7 @@ def test_a_line_that_does_not_end_ends_a_probe_at_once(
 ) -> None:
     """Half a line gives its probe no event; that it is far too long is told all the same."""
     one = peer()
-    probe = probe_exchange(one.channel, first=False, timeout_s=20.0)
+    probe = probe_exchange(one.channel, first=False, timeout_s=2 * PATIENCE_S)
     multiplexer.begin(probe, one.results.append, one.errors.append)
     sync = json.loads(one.end.recv(1000).lstrip(b"\xff"))
     one.end.sendall(b"\xff" + json.dumps({"return": sync["arguments"]["id"]}).encode() + b"\n")
@@ -313,7 +317,7 @@ def test_a_line_that_does_not_end_ends_a_probe_at_once(
     assert b"guest-fsfreeze-status" in one.end.recv(1000)
     one.end.setblocking(False)
     began = time.monotonic()
-    while multiplexer.in_flight and time.monotonic() < began + 10.0:
+    while multiplexer.in_flight and time.monotonic() < began + PATIENCE_S:
         with suppress(BlockingIOError, BrokenPipeError):
             one.end.send(b"x" * 65536)
         turn(multiplexer, 0.0)

@@ -308,9 +308,9 @@ def test_what_is_asked_for_begins_a_window_of_its_kind(harness: Harness) -> None
         )
     operations = OperationManager(harness.fleet, AccessPool(), read_only=True)
     request = FreezeRequest()
-    assert operations.freeze(VM, request).wait(10.0) is not None
-    assert operations.thaw(VM, foreign=True).wait(10.0) is not None
-    assert operations.rescue(VM, STEP).wait(10.0) is not None
+    assert operations.freeze(VM, request).wait(60.0) is not None
+    assert operations.thaw(VM, foreign=True).wait(60.0) is not None
+    assert operations.rescue(VM, STEP).wait(60.0) is not None
     operations.stop(0.0)
     assert begun == [
         ("begin_freeze", VM, request, {}),
@@ -325,7 +325,7 @@ def test_a_bug_in_showing_the_end_frees_the_vm_and_whoever_waits(harness: Harnes
 
     harness.patch.setattr(FleetReporter, "ended", bug)
     operations = OperationManager(harness.fleet, AccessPool(), read_only=True)
-    outcome = operations.freeze(VM, FreezeRequest()).wait(10.0)
+    outcome = operations.freeze(VM, FreezeRequest()).wait(60.0)
     assert outcome is not None
     assert outcome.refusal is Refusal.READ_ONLY
     assert operations.on(VM.id) is None, "a thaw is not refused as busy"

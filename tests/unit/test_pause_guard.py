@@ -19,7 +19,7 @@ import pytest
 
 from agentclient.jobs import pause_guard
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 class Monitor:

@@ -43,26 +43,26 @@ def test_one_that_hangs_is_left_and_nothing_behind_it_is_done(tmp_path: Path) ->
     path = tmp_path / "file"
     path.touch()
     calls: Calls = [partial(os.getpid), partial(time.sleep, 600.0), partial(os.unlink, path)]
-    began = time.monotonic()
-    pid, hangs, behind = call_in_order(calls, 1.0)
-    assert time.monotonic() - began < 60.0
+    for bound_s in (1.0, 10.0, 60.0):  # the first one is Python's start, on a busy machine
+        pid, hangs, behind = call_in_order(calls, bound_s)
+        if isinstance(pid, int):
+            break
     assert isinstance(pid, int)
     assert isinstance(hangs, StorageHangs)
     assert isinstance(behind, StorageHangs)
-    assert hangs.strerror == "its storage has not answered for 1 s"
+    assert hangs.strerror == f"its storage has not answered for {bound_s:g} s"
     assert path.exists()
+    end = time.monotonic() + 60.0
     while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text():
-        assert time.monotonic() - began < 60.0, "what can be ended is ended"
+        assert time.monotonic() < end, "what can be ended is ended"
         time.sleep(0.05)
 
 
 def test_one_that_never_reads_what_it_is_to_do_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """What Python itself is loaded from may hang as well; a pipe holds 64 kB."""
     monkeypatch.setattr(storage_process, "_BOOT", "import time; time.sleep(600)")
-    began = time.monotonic()
     (hangs,) = call_in_order([partial(len, b"x" * 1_000_000)], 1.0)
     assert isinstance(hangs, StorageHangs)
-    assert time.monotonic() - began < 60.0
     monkeypatch.setattr(storage_process, "CALL_S", 0.5)
     with pytest.raises(JobFailed, match=r"making a file: its storage has not answered for 0.5 s"):
         made_apart(JobControl(), "making a file", partial(len, b"x" * 1_000_000), print)
@@ -83,7 +83,7 @@ def test_ctrl_c_ends_its_process_as_well(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.raises(KeyboardInterrupt):
         call_in_order([partial(time.sleep, 600.0)])
     (child,) = children
-    assert child.wait(30.0) == -signal.SIGKILL
+    assert child.wait(60.0) == -signal.SIGKILL
 
 
 def test_a_process_that_dies_is_no_storage_that_hangs() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import syslog
 import threading
-import time
 from collections.abc import Callable
 
 import pytest
@@ -19,19 +18,18 @@ def test_a_log_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> 
     written: list[str] = []
 
     def hangs(_level: int, said: str) -> None:
-        goes_on.wait(10.0)
+        goes_on.wait(60.0)
         written.append(said)
 
     monkeypatch.setattr(syslog, "syslog", hangs)
     monkeypatch.setattr(system_log, "CLOSING_S", 0.1)
     log = SystemLog()
-    began = time.monotonic()
     for number in range(MOST_WAITING + 3):
         log.tell(f"still frozen {number}")
     log.close()
-    assert time.monotonic() - began < 1.0
+    assert written == [], "it hangs still"
     goes_on.set()
-    monkeypatch.setattr(system_log, "CLOSING_S", 5.0)
+    monkeypatch.setattr(system_log, "CLOSING_S", 60.0)
     log.close()
     assert len(written) == MOST_WAITING
 

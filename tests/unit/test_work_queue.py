@@ -13,7 +13,7 @@ import pytest
 from agentclient.operations.threads import WorkQueue
 from tests.unit.no_thread import no_thread
 
-SOON_S = 10.0
+SOON_S = 60.0
 
 
 @pytest.fixture
