@@ -190,7 +190,7 @@ SCREENS: dict[str, Screen] = {
     "ladder-reset": Screen(left_frozen, ("home", "R", "6", "enter", *"db"), "NameDialog"),
     "history": Screen(web1, ("H", "j", "j", "j", "j"), "past freezes"),
     "certificate": Screen(web1, ("H", "enter"), "CERTIFIED"),
-    "certificate-save": Screen(web1, ("H", "enter", "w Save", "w"), "Save the certificate"),
+    "certificate-save": Screen(web1, ("H", "enter", "w"), "Save the certificate"),
     "explain": Screen(logged, (*MAIL, "i", "j"), "known"),
     **{
         f"vm-{title}": Screen(logged, (*(MAIL if number in "25" else APP_10), "d", number))

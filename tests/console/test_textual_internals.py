@@ -170,6 +170,10 @@ def test_textual_keeps_the_lines_of_a_widget_in_a_cache(name: str) -> None:
     assert callable(getattr(Widget()._styles_cache, name))
 
 
+def test_a_widget_can_be_told_to_draw_its_lines_anew() -> None:
+    assert callable(Widget()._set_dirty)
+
+
 def test_the_cache_keeps_the_lines_of_gone_widgets_in_keys() -> None:
     assert callable(StylesCache.get_inner_outer.cache_clear)
 

@@ -102,6 +102,20 @@ def forget_split_segments() -> None:
     _clear_cache(Segment, "_split_cells")
 
 
+def forget_lines(widget: Widget, regions: Iterable[Region]) -> None:
+    """Let a widget draw its lines anew when they are asked for next, without asking for them.
+
+    Uses `Widget._set_dirty`.
+
+    Args:
+        widget: one whose lines Textual keeps.
+        regions: where on it; all of it if there are none.
+    """
+    set_dirty = getattr(widget, "_set_dirty", None)
+    if ENABLED and set_dirty is not None:
+        set_dirty(*regions)
+
+
 def forget_drawn_widgets(widget: Widget) -> None:
     """Let go of the lines of widgets that are gone: Textual keeps them in the keys of a cache.
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from textual.await_complete import AwaitComplete
+from textual.geometry import Region
 from textual.screen import ModalScreen
+
+from tui.console.textual_internals import forget_lines
 
 Result = TypeVar("Result")
 
@@ -26,3 +29,20 @@ class LeftOnce(ModalScreen[Result | None]):
             return AwaitComplete()
         self._is_left = True
         return super().dismiss(result)
+
+    def refresh(
+        self,
+        *regions: Region,
+        repaint: bool = True,
+        layout: bool = False,
+        recompose: bool = False,
+    ) -> Self:
+        """Paint it anew, with what is seen behind it.
+
+        Textual asks the screen on top for that when something below has changed. A screen between
+        the two would give what it has kept of the lowest one.
+        """
+        if self.is_attached and self.app.screen is self:
+            for between in self.app.screen_stack[1:-1]:
+                forget_lines(between, regions)
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
