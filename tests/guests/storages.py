@@ -45,12 +45,18 @@ def on_loop(folder: Path, megabytes: int = 200) -> Iterator[Path]:
 
 @contextmanager
 def hanging(place: Path) -> Iterator[None]:
-    """Every write to a file system hangs."""
-    subprocess.run(["fsfreeze", "-f", str(place)], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["fsfreeze", "-u", str(place)], check=True)
+    """Every write to a file system hangs, as long as this process lives and wants it.
+
+    Whoever looked into its folder later would hang as well: the next run clears what this one left.
+    """
+    thaw = ["sh", "-c", 'read -r _; fsfreeze -u "$0"', str(place)]
+    with subprocess.Popen(thaw, stdin=subprocess.PIPE, start_new_session=True) as guard:
+        subprocess.run(["fsfreeze", "-f", str(place)], check=True)
+        try:
+            yield
+        finally:
+            guard.communicate()
+    assert guard.returncode == 0
 
 
 @contextmanager
