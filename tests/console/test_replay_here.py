@@ -12,6 +12,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from agentclient.journal.figures import Figures
 from agentclient.journal.history import VmHistory
 from agentclient.journal.writer import Journal
 from agentclient.model.vm import VmId
+from tests.children import children
 from tests.console.console_session import console_session, qemu
 from tests.console.fakes import FakeOperations, StillClock
 from tests.console.fleets import fleet_of
@@ -134,10 +136,14 @@ def test_a_replay_that_is_killed_leaves_a_console_that_goes_on(console: OnTermin
 
 def _children(pid: int) -> list[int]:
     """Return the consoles that a console has begun."""
-    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [
-        one for one in map(int, found) if b"replay" in Path(f"/proc/{one}/cmdline").read_bytes()
-    ]
+    return [one for one in children(pid) if b"replay" in _words(one)]
+
+
+def _words(pid: int) -> list[bytes]:
+    """Return the words of a process's command line; none if it has ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return []
 
 
 @pytest.mark.parametrize("in_flight", [False, True])

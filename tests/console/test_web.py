@@ -37,6 +37,7 @@ from textual.app import App
 from textual.driver import Driver
 from textual.drivers import web_driver
 
+from tests.children import descendants
 from tests.console.chromium import PATIENT_S, Browser, program, until
 from tests.console.fakes import FakeOperations
 from tui.console.app import FrostwatchApp
@@ -88,16 +89,6 @@ def served(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     finally:
         child.terminate()
         child.communicate(timeout=PATIENT_S)
-
-
-def children(parent: int) -> list[int]:
-    """The processes that a process has started, and theirs."""
-    path = Path(f"/proc/{parent}/task/{parent}/children")
-    try:
-        found = [int(one) for one in path.read_text().split()]
-    except OSError:
-        return []
-    return [*found, *(one for child in found for one in children(child))]
 
 
 @pytest.mark.parametrize(
@@ -500,10 +491,10 @@ async def test_a_real_browser_shows_the_table_filters_it_and_can_freeze_nothing(
             foreign = {one for one in browser.requested if not one.startswith(f"{origin}/")}
             assert all("fonts.googleapis.com" in one for one in foreign), "which it may not load"
             assert any("Content Security Policy" in one for one in browser.console)
-            started = children(server.pid)
+            started = descendants(server.pid)
             assert started
             await browser.open("about:blank")
-            await until(lambda: not children(server.pid), "the console ends with its page")
+            await until(lambda: not descendants(server.pid), "the console ends with its page")
 
 
 @pytest.mark.soak
@@ -519,7 +510,7 @@ async def test_a_page_that_is_closed_while_it_holds_a_window_thaws(tmp_path: Pat
             await browser.shows("held")
             began = time.monotonic()
             await browser.open("about:blank")
-            await until(lambda: not children(server.pid), "the console thaws, and ends")
+            await until(lambda: not descendants(server.pid), "the console thaws, and ends")
             assert time.monotonic() - began < 50, "long before the hold's end"
 
 

@@ -30,16 +30,9 @@ def _no_holder_is_left() -> Iterator[None]:
     ended: set[int] = set()
     until = time.monotonic() + _NONE_S
     while time.monotonic() < until:
-        for pid in _holders() - ended:
+        for pid in set(holders_of(os.getpid())) - ended:
             ended.add(pid)
             until = time.monotonic() + _NONE_S
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
-
-
-def _holders() -> set[int]:
-    """Return the holders of this process; none where a thread of it ends meanwhile."""
-    with suppress(FileNotFoundError):
-        return set(holders_of(os.getpid()))
-    return set()

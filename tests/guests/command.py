@@ -16,6 +16,7 @@ from agentclient.access.host.other_holders import holders_for
 from agentclient.access.host.process import process_of
 from agentclient.holder.other_holder import NotAsked, OtherHolder
 from agentclient.model.vm import Vm
+from tests.children import children
 from tests.guests.lab import PATIENCE_S, Guest
 from tests.guests.lab.shell import wait_until
 
@@ -93,13 +94,14 @@ def ended(
 
 def holders_of(console: int) -> list[int]:
     """Return the holders that stand by for a console's process."""
-    children = Path(f"/proc/{console}/task/{console}/children")
-    found = [int(each) for each in children.read_text().split()]
-    # A thread may have started it.
-    for task in Path(f"/proc/{console}/task").iterdir():
-        found += [int(each) for each in (task / "children").read_text().split()]
-    names = {pid: Path(f"/proc/{pid}/comm").read_text() for pid in set(found)}
-    return [pid for pid, name in names.items() if name.startswith("frostwatch-hold")]
+    return [pid for pid in children(console) if _name(pid).startswith("frostwatch-hold")]
+
+
+def _name(pid: int) -> str:
+    """The name of a process; none if it has ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/comm").read_text()
+    return ""
 
 
 def await_armed(holder: int, vm: Vm) -> None:

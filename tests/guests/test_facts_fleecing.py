@@ -85,7 +85,7 @@ def test_fact_a_backup_to_a_failing_target_fails_the_guests_writes(
     writer.qmp("block-job-cancel", device="backup-a", force=True)
     assert finish(writer, "backup-a") == "Operation canceled"
     with pytest.raises(AssertionError, match="not writable: a"):
-        writer.assert_thawed()
+        writer.assert_thawed(timeout=0.0)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])

@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.children import children
 from tests.guests.command import Frostwatch, ended
 from tests.guests.conftest import Boot
 from tests.guests.lab import PATIENCE_S, Guest
@@ -108,7 +110,12 @@ def test_a_command_ends_though_its_files_can_not_be_made_and_they_are_not_left(
 
 def _waits_for_storage(pid: int) -> bool:
     """Whether a process, or one that it has started, is in the kernel for a storage."""
-    own = list(Path(f"/proc/{pid}/task").iterdir())
-    children = [one for task in own for one in (task / "children").read_text().split()]
-    theirs = [task for one in children for task in Path(f"/proc/{one}/task").glob("*")]
-    return any(") D " in (task / "stat").read_text() for task in (*own, *theirs))
+    tasks = (one for each in (pid, *children(pid)) for one in Path(f"/proc/{each}/task").glob("*"))
+    return any(") D " in _stat(task) for task in tasks)
+
+
+def _stat(task: Path) -> str:
+    """What the kernel says of a thread; nothing if it has ended."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return (task / "stat").read_text()
+    return ""

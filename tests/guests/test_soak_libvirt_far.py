@@ -18,6 +18,7 @@ from agentclient.engine import Engine
 from agentclient.model.events import EventKind
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import Cause, FreezeState, OutcomeKind, Refusal
+from tests.children import children
 from tests.guests.command import ROOT, ended, holders_of, kill_holder_and_console
 from tests.guests.cut_link import CutLink
 from tests.guests.lab import DomainGuest, Libvirtd
@@ -302,10 +303,8 @@ def test_ctrl_c_in_our_terminal_does_not_cut_the_link(
 
 def own_ssh(parent: int, sshd: Sshd) -> list[int]:
     """Return the processes of a process's own ssh that lead there."""
-    tasks = Path(f"/proc/{parent}/task").glob("*/children")
-    children = {int(word) for task in tasks for word in task.read_text().split()}
     config = str(sshd.folder / "config").encode()
-    return [pid for pid in children if config in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return [pid for pid in children(parent) if config in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
 def session_and_terminal(pid: int) -> tuple[int, int]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+from tests.children import descendants
 from tests.guests.lab import process
 from tests.guests.lab.errors import LabError, LabUnavailable
 from tests.guests.lab.libvirt_programs import not_root
@@ -111,13 +112,13 @@ class Sshd:
 
     def signal(self, number: signal.Signals) -> None:
         """Send it and all of its connections a signal: a host that hangs (SIGSTOP), and goes on."""
-        for pid in [self.pid, *_descendants(self.pid)]:
+        for pid in [self.pid, *descendants(self.pid)]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     def kill_sessions(self) -> None:
         """Kill what serves its connections: each of them breaks, and new ones are let in."""
-        for pid in _descendants(self.pid):
+        for pid in descendants(self.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
 
@@ -202,15 +203,6 @@ class Sshd:
             raise LabUnavailable(f"sshd does not start: {process.tail(self.folder / 'output')}")
         with socket.socket() as probe:
             return probe.connect_ex((HOST, self.port)) == 0
-
-
-def _descendants(pid: int) -> list[int]:
-    """The processes that have come from one."""
-    children: list[int] = []
-    with contextlib.suppress(OSError):
-        words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        children = [int(word) for word in words]
-    return [*children, *(each for child in children for each in _descendants(child))]
 
 
 def _free_port() -> int:
