@@ -8,6 +8,7 @@ from agentclient.model.snapshot import VmState
 from tests.console.console_session import LARGE, SMALL, ConsoleSession, console_session, qemu
 from tests.console.fakes import StillClock
 from tests.console.fleets import every_state, fleet_of, pending, put
+from tests.console.mouse import place_of
 from tui.console.model.order import Order
 from tui.console.widgets.table.columns import COLUMNS, lay_out
 from tui.console.widgets.table.widget import VmTable
@@ -125,12 +126,14 @@ async def test_columns_are_chosen_by_keys_and_by_the_mouse(still: StillClock) ->
         assert "SOURCE" not in head
     async with console_session(every_state(still), still, size=SMALL) as session:
         await session.press("C")
-        (row,) = [y for y, line in enumerate(session.lines) if "] HELD " in line]
-        await session.pilot.click(offset=(20, row))
-        assert "[ ] HELD" in session.text
-        await session.press("d")
+        box, row = place_of(session, "[x] HELD ")
+        await session.pilot.click(offset=(box + 1, row))
+        assert "[ ] HELD" in session.text, "a click on its box hides it at once"
+        await session.press("d", "up")
         assert "[x] HELD" in session.text
-        await session.pilot.click(offset=(20, row))
+        await session.pilot.click(offset=(box + 8, row))
+        assert "[x] HELD" in session.text, "a click beside it chooses it"
+        await session.pilot.click(offset=(box + 8, row))
         await session.press("enter")
         assert "HELD" not in session.line_of("NAME")
         assert session.app.parts.table.columns[0].id == "name"
@@ -166,7 +169,9 @@ async def test_a_click_hides_the_column_that_was_clicked(
     """On a narrow screen what stands above the columns takes two lines."""
     async with console_session(fleet_of(["a"], still), still, size=size) as session:
         await session.press("C")
-        (row,) = [y for y, line in enumerate(session.lines) if "[x] RUN " in line]
-        await session.pilot.click(offset=(size[0] // 2, row))
+        _, row = place_of(session, "[x] RUN ")
+        for _ in range(2):
+            assert session.text.count("[ ]") == 0
+            await session.pilot.click(offset=(size[0] // 2, row))
         assert "[ ] RUN " in session.text
         assert session.text.count("[ ]") == 1

@@ -39,7 +39,7 @@ AFTER_THE_FIRST_SCREEN = {
         )
     ),
 }
-MOST_OF_OURS = 141  # modules before the first screen; each takes a third of a millisecond
+MOST_OF_OURS = 142  # modules before the first screen; each takes a third of a millisecond
 
 SELF_CONTAINED = (
     "protocol.qga",

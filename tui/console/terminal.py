@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from textual import events
 from textual.app import App
 from textual.driver import Driver
 from textual.drivers.linux_driver import LinuxDriver
@@ -29,6 +30,7 @@ from tui.console.bare_terminal import tell_stderr
 from tui.console.model.exit_kind import ExitKind
 from tui.console.shortage import EnduringApp
 from tui.console.textual_internals import survive_lost_terminal, write_changed_cells_only
+from tui.console.widgets.pointed import LEFT
 from tui.shared.key_hints import key
 from tui.shared.terminal_features import NO_COLOURS, is_in_browser
 
@@ -213,6 +215,16 @@ class TerminalApp(EnduringApp):
         """Write what is no part of the screen; without a terminal nothing is written."""
         if self.terminal is not None:
             self.terminal.call_out(text)
+
+    # -- the mouse -----------------------------------------------------------------------------
+
+    async def on_event(self, event: events.Event) -> None:
+        """Leave presses of other buttons than the left one alone: here they mean nothing.
+
+        Textual makes clicks of all of them, and a button, a key or a row would take each.
+        """
+        if not isinstance(event, (events.MouseDown, events.MouseUp)) or event.button <= LEFT:
+            await super().on_event(event)
 
     # -- the end -------------------------------------------------------------------------------
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from rich.cells import cell_len
 
@@ -35,11 +36,34 @@ class Piece(NamedTuple):
 Line = tuple[Piece, ...]
 
 
+class Row(tuple[Piece, ...]):
+    """A line that can be clicked, and stays so where it is wrapped.
+
+    Attributes:
+        what: what it stands for; equal for as long as that is the same.
+    """
+
+    what: Hashable
+
+    @classmethod
+    def of(cls, what: Hashable, line: Line) -> Self:
+        """Return a line as one that stands for something."""
+        row = cls(line)
+        row.what = what
+        return row
+
+
 def hanging(line: Line, width: int) -> list[Line]:
     """Wrap a line; its last piece goes on below its own beginning.
 
     Where there is no room for that the whole line is broken, between its pieces if possible.
     """
+    if isinstance(line, Row):
+        return [Row.of(line.what, part) for part in _wrapped(line, width)]
+    return _wrapped(line, width)
+
+
+def _wrapped(line: Line, width: int) -> list[Line]:
     if not line:
         return [line]
     *before, last = line

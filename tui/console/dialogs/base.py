@@ -74,7 +74,7 @@ class Dialog(LeftOnce[Result]):
         self._chosen_at: tuple[int, int] | None = None
 
     def lines(self) -> Iterable[Line]:
-        """Return what there is to know."""
+        """Return what there is to know; a `Row` is a line that can be clicked."""
         return ()
 
     def is_chosen(self, line: Line) -> bool:
@@ -196,14 +196,6 @@ class Dialog(LeftOnce[Result]):
         at, height = self._chosen_at
         if not 0 <= at - self._text.scroll_offset.y < height:
             self._text.scroll_to(y=max(at - height // 2, 0), animate=False)
-
-    def line_at(self, event: events.MouseEvent) -> int | None:
-        """Return which line of `lines`, from 0, is under the mouse; None beside them."""
-        region = self._text.content_region
-        if not region.contains(event.screen_x, event.screen_y):
-            return None
-        place = event.screen_y - region.y + self._text.scroll_offset.y - self._above
-        return place if place >= 0 else None
 
     def action_scroll_text(self, pages: int) -> None:
         """Scroll what doesn't fit."""

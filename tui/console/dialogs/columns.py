@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from collections.abc import Hashable, Iterable, Sequence
+from typing import ClassVar, cast
 
 from textual import events
 from textual.binding import Binding, BindingType
 
-from tui.console.dialogs.base import Dialog
+from tui.console.dialogs.row_dialog import RowDialog
 from tui.console.dialogs.vm_text import EMPTY
 from tui.console.model.order import Order
+from tui.console.widgets.lines import is_box
 from tui.console.widgets.table.columns import COLUMNS, Column
 from tui.shared.fit import fit
 from tui.shared.glyphs import Signs
-from tui.shared.tone import Line, Piece, Tone, hanging
+from tui.shared.tone import Line, Piece, Row, Tone
 
 _TITLE = 14
 _LEAST_TOLD = 9  # cells
@@ -26,7 +27,7 @@ _STEPS = {"up": -1, "k": -1, "down": 1, "j": 1}
 _MOVES = {"shift+up": -1, "K": -1, "shift+down": 1, "J": 1, "left": -1, "right": 1}
 
 
-class ColumnsDialog(Dialog[tuple[Column, ...]]):
+class ColumnsDialog(RowDialog[tuple[Column, ...]]):
     """Asks for columns; answers with those that are wanted, the name first.
 
     Args:
@@ -59,7 +60,8 @@ class ColumnsDialog(Dialog[tuple[Column, ...]]):
             head = f"{mark} {box} {fit(column.title, min(_TITLE, self._room - 7))}"
             room = self._room - len(head)
             told = fit(f"sorts {told}" if place else told, room) if room >= _LEAST_TOLD else ""
-            yield (Piece(head, Tone.HEAD if here else Tone.NORMAL), Piece(told, Tone.DIM))
+            line = (Piece(head, Tone.HEAD if here else Tone.NORMAL), Piece(told, Tone.DIM))
+            yield Row.of(column, line) if place else line
         yield EMPTY
         yield (Piece("space shows or hides, left and right move it, d is as usual", Tone.DIM),)
 
@@ -98,13 +100,27 @@ class ColumnsDialog(Dialog[tuple[Column, ...]]):
         event.prevent_default()
         self.update_text()
 
-    def on_click(self, event: events.Click) -> None:
-        """Show or hide the column that was clicked."""
-        line = self.line_at(event)
-        place = (line or 0) - sum(len(hanging(each, self._room)) for each in self._head)
-        if 1 <= place < len(self._order):
-            self._at = place
-            self.action_show_column()
+    @property
+    def chosen_row(self) -> Hashable:
+        """The column that has the cursor."""
+        return self._order[self._at]
+
+    def choose_row(self, row: Hashable) -> None:
+        """Choose a column."""
+        self._at = self._order.index(cast("Column", row))
+        self.update_text()
+
+    def open_row(self) -> None:
+        """Show the chosen column, or hide it: Enter takes all of them, and leaves."""
+        self.action_show_column()
+
+    def take_sign(self, row: Hashable, sign: str) -> bool:
+        """Show or hide the column whose box was clicked."""
+        if not is_box(sign):
+            return False
+        self.choose_row(row)
+        self.action_show_column()
+        return True
 
     def action_show_column(self) -> None:
         """Show the column that has the cursor, or hide it."""

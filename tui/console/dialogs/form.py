@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import ClassVar, TypeVar
+from collections.abc import Hashable, Iterator, Sequence
+from typing import ClassVar, TypeVar, cast
 
 from textual import events
 from textual.binding import Binding, BindingType
 
-from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.field import ChoiceField, Field, MarkField, TextField
-from tui.console.dialogs.vm_text import LABEL
+from tui.console.dialogs.row_dialog import RowDialog
+from tui.console.dialogs.vm_text import LABEL, arrows
+from tui.console.widgets.lines import is_box
 from tui.shared.fit import fit_end, safe
 from tui.shared.glyphs import Signs
-from tui.shared.tone import Line, Piece, Tone
+from tui.shared.tone import Line, Piece, Row, Tone
 
 Result = TypeVar("Result")
 _LEAST = 12
@@ -22,7 +23,7 @@ _CHANGES = {"left": -1, "right": 1, "space": 1}
 _ERASES = ("backspace", "ctrl+u")
 
 
-class Form(Dialog[Result]):
+class Form(RowDialog[Result]):
     """A dialog with fields.
 
     Args:
@@ -70,7 +71,7 @@ class Form(Dialog[Result]):
         """Yield a line for each field; the one that has the keys bears the cursor's sign."""
         here = self.field
         for one in self.fields():
-            yield self._field_line(one, here=one is here)
+            yield Row.of(one, self._field_line(one, here=one is here))
 
     def _field_line(self, field: Field, *, here: bool) -> Line:
         mark = self.signs.cursor if here else " "
@@ -80,7 +81,7 @@ class Form(Dialog[Result]):
         return (head, Piece(value, Tone.HEAD if here else Tone.NORMAL), Piece(f"  {meaning}", tone))
 
     def _value(self, field: Field, *, here: bool) -> str:
-        less, more = ("<", ">") if self.signs.ascii else ("◂", "▸")
+        less, more = arrows(self.signs)
         if isinstance(field, ChoiceField):
             several = len(field.choices) > 1
             return f"{less} {field.chosen.value} {more}" if several else field.chosen.value
@@ -148,6 +149,35 @@ class Form(Dialog[Result]):
         if isinstance(field, TextField):
             field.type(event.text)
             self._changed(field)
+
+    # -- the mouse ---------------------------------------------------------------------------
+
+    @property
+    def chosen_row(self) -> Hashable:
+        """The field that has the keys."""
+        return self.field
+
+    def choose_row(self, row: Hashable) -> None:
+        """Give the keys to a field, if it is still there."""
+        fields = self.fields()
+        if row in fields:
+            self.at = fields.index(cast("Field", row))
+            self.update_text()
+
+    def open_row(self) -> None:
+        """Change the field as space does: Enter would answer."""
+        self.action_change(1)
+
+    def take_sign(self, row: Hashable, sign: str) -> bool:
+        """Change the field whose arrow or box was clicked."""
+        several = isinstance(row, ChoiceField) and len(row.choices) > 1
+        box = isinstance(row, MarkField) and is_box(sign)
+        direction = 1 if box else arrows(self.signs).get(sign, 0) if several else 0
+        if not direction or row not in self.fields():
+            return False
+        self.choose_row(row)
+        self.action_change(direction)
+        return True
 
     def _changed(self, field: Field) -> None:
         self.changed(field)

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from textual import on
 from textual.binding import Binding, BindingType
 
 from agentclient.freeze.coverage import Coverage
@@ -19,12 +20,13 @@ from agentclient.operations.group import DEFAULT_WITHIN_S
 from agentclient.operations.manager import DEFAULT_FREEZES_AT_ONCE
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.hold_choice import HoldChoice
-from tui.console.dialogs.vm_text import EMPTY, labelled, subject, to_freeze
+from tui.console.dialogs.vm_text import EMPTY, arrows, labelled, subject, to_freeze
 from tui.console.model.targets import Targets
+from tui.console.widgets.lines import LinesView
 from tui.shared.fit import safe
 from tui.shared.glyphs import Signs
 from tui.shared.key_hints import key
-from tui.shared.tone import Line, Piece, Tone
+from tui.shared.tone import Line, Piece, Row, Tone
 
 FEW = 4  # so many VMs leave room on a small screen for what can be chosen
 
@@ -38,6 +40,7 @@ FAR = (
 )
 TOO_MANY = "only {} freezes run at once, so that these are never frozen together"
 _NO = ("no", "Leave it (Esc)")
+_HOLD, _GROUP = "hold", "group"  # the rows that can be clicked
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +156,13 @@ class FreezeDialog(Dialog[FreezeAnswer]):
         )
 
     def _hold_lines(self) -> Iterator[Line]:
-        less, more = ("<", ">") if self._signs.ascii else ("◂", "▸")
-        yield (
+        less, more = arrows(self._signs)
+        line = (
             Piece(f"  {'hold':<9}", Tone.DIM),
             Piece(f"{less} {self._hold.seconds} s {more}  ", Tone.HEAD),
             Piece(self._hold.meaning),
         )
+        yield Row.of(_HOLD, line)
         most = in_words(self._hold.maximum_s)
         yield labelled("", f"left and right, or type seconds; at most {most}", Tone.DIM)
 
@@ -167,7 +171,8 @@ class FreezeDialog(Dialog[FreezeAnswer]):
         if self._together:
             within = in_words(DEFAULT_WITHIN_S)
             meaning = f"TOGETHER: all are frozen within {within}, or all are thawed again"
-        yield labelled("group", meaning, Tone.HEAD if self._together else Tone.NORMAL)
+        tone = Tone.HEAD if self._together else Tone.NORMAL
+        yield Row.of(_GROUP, labelled("group", meaning, tone))
         if self._together and self._too_many:
             yield labelled("but", f"{TOO_MANY.format(self._at_once)}; b, or mark fewer", Tone.BAD)
         yield labelled("", "b changes that", Tone.DIM)
@@ -222,6 +227,16 @@ class FreezeDialog(Dialog[FreezeAnswer]):
         if self._hold.seconds <= WINDOWS_HOLD_S:
             return False
         return any(Coverage(one.state.file_systems).windows for one in self.targets)
+
+    @on(LinesView.Clicked)
+    def _clicked(self, event: LinesView.Clicked) -> None:
+        """Do what the arrow that was clicked does, or change the group as its key does."""
+        event.stop()
+        direction = arrows(self._signs).get(event.sign)
+        if event.row == _GROUP:
+            self.action_together()
+        elif direction is not None:
+            self.action_hold(direction)
 
     def action_hold(self, direction: int) -> None:
         """Choose the next hold."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import datetime
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from rich.cells import cell_len
 from textual.binding import Binding, BindingType
@@ -15,8 +15,8 @@ from agentclient.journal.history import VmHistory
 from agentclient.journal.window_row import WindowRow
 from agentclient.model.durations import in_words
 from agentclient.model.states import WindowKind
-from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.past_window import WINDOW_KEYS, PastWindows
+from tui.console.dialogs.row_dialog import RowDialog
 from tui.console.dialogs.vm_text import EMPTY
 from tui.console.model.past_tracks import group_size, group_tracks, past_track, took, word_of
 from tui.console.model.targets import Target
@@ -27,7 +27,7 @@ from tui.shared.glyphs import Signs
 from tui.shared.history_text import counts, notes
 from tui.shared.timeline import Scale, Track, bar
 from tui.shared.timeline_picture import picture
-from tui.shared.tone import Line, Piece, Tone, hanging
+from tui.shared.tone import Line, Piece, Row, Tone, hanging
 
 _LOOK_S = 0.1
 _WORD_WIDTH = 13
@@ -38,7 +38,7 @@ _LEAST_ROWS = 3
 _DETAIL = 9  # lines for the chosen one
 
 
-class HistoryDialog(Dialog[None]):
+class HistoryDialog(RowDialog[None]):
     """Shows a VM's past, as soon as the journal has told it; Enter opens a window's certificate.
 
     Args:
@@ -139,7 +139,8 @@ class HistoryDialog(Dialog[None]):
         now, usual = self._clock.wall(), usual_of(past.figures)
         tracks = [past_track(row, self._signs, now, usual) for row in shown]
         for number, (row, track) in enumerate(zip(shown, tracks, strict=True), self._top):
-            yield self._row(row, track, tracks, chosen=number == self._chosen)
+            line = self._row(row, track, tracks, chosen=number == self._chosen)
+            yield Row.of(number, line)
 
     def _row(
         self, row: WindowRow, track: Track | None, tracks: Sequence[Track | None], *, chosen: bool
@@ -223,6 +224,15 @@ class HistoryDialog(Dialog[None]):
         past = self._past
         if past is not None and past.windows:
             self._windows.play(past, self._chosen)
+
+    @property
+    def chosen_row(self) -> Hashable:
+        """The place of the chosen window."""
+        return self._chosen
+
+    def choose_row(self, row: Hashable) -> None:
+        """Choose a window; a window of the past keeps its place."""
+        self.action_choose(cast("int", row) - self._chosen)
 
     def action_choose(self, direction: int) -> None:
         """Choose another window."""

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
 
-from tui.console.dialogs.base import Dialog
+from tui.console.dialogs.row_dialog import RowDialog
 from tui.console.dialogs.vm_text import EMPTY
 from tui.console.model.commands import Command, matching, suggestion
 from tui.shared.fit import fit, fit_end, safe, wrap
 from tui.shared.glyphs import Signs
-from tui.shared.tone import Line, Piece, Tone
+from tui.shared.tone import Line, Piece, Row, Tone
 
 _KEYS, _NAME, SHORT_NAME = 9, 26, 20  # cells
 _ROOMY = 80
@@ -23,7 +23,7 @@ _LONGEST = 200
 _STEPS = {"up": -1, "down": 1, "ctrl+p": -1, "ctrl+n": 1, "shift+tab": -1, "tab": 1}
 
 
-class PaletteDialog(Dialog[Command]):
+class PaletteDialog(RowDialog[Command]):
     """Asks for a command; answers with it.
 
     Args:
@@ -64,7 +64,7 @@ class PaletteDialog(Dialog[Command]):
         yield from [EMPTY] * self._apart
         shown = self._found[top : top + room]
         for place, command in enumerate(shown, top):
-            yield self._line(command, here=place == self._at)
+            yield Row.of((place, command), self._line(command, here=place == self._at))
         if not shown:
             hint = suggestion(self._commands, self._typed)
             yield (Piece(f"  nothing is called so{f': {hint}' if hint else ''}", Tone.WARN),)
@@ -155,19 +155,16 @@ class PaletteDialog(Dialog[Command]):
         event.stop()
         self._type(self._typed + "".join(one for one in event.text if one.isprintable()))
 
-    def on_click(self, event: events.Click) -> None:
-        """Choose the command that was clicked; the chosen one is done."""
-        line = self.line_at(event)
-        if line is None:
-            return
-        row = line - 1 - self._apart
-        place = self._top + row  # by where it stands: several commands may have one name
-        if not 0 <= row < self._rows or place >= len(self._found):
-            return
-        if place == self._at:
-            self.answered("do")
-        else:
-            self._at = place
+    @property
+    def chosen_row(self) -> Hashable:
+        """The chosen command, by where it stands: several commands may have one name."""
+        return self._at, self.chosen
+
+    def choose_row(self, row: Hashable) -> None:
+        """Choose a command."""
+        places = list(enumerate(self._found))
+        if row in places:
+            self._at = places.index(row)
             self.update_text()
 
     def _type(self, text: str) -> None:

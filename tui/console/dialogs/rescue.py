@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, cast
 
 from rich.cells import cell_len
 from textual.binding import Binding, BindingType
@@ -14,13 +14,13 @@ from textual.binding import Binding, BindingType
 from agentclient.journal.history import VmHistory
 from agentclient.model.rescue import Rung, Step
 from agentclient.operations.rescue.ladder import Offer, next_offer
-from tui.console.dialogs.base import Dialog
+from tui.console.dialogs.row_dialog import RowDialog
 from tui.console.dialogs.vm_text import EMPTY, labelled, who
 from tui.console.model.rungs import DANGER, Finding, RungKey, findings_in, newest
 from tui.console.model.targets import Target
 from tui.shared.fit import fit, safe
 from tui.shared.glyphs import Signs
-from tui.shared.tone import Line, Piece, Tone
+from tui.shared.tone import Line, Piece, Row, Tone
 
 _LOOK_S = 0.1
 _NO = ("no", "Leave it (Esc)")
@@ -43,7 +43,7 @@ class Taken(NamedTuple):
     running: tuple[RungKey, datetime] | None = None
 
 
-class RescueDialog(Dialog[Step]):
+class RescueDialog(RowDialog[Step]):
     """Shows the ladder; answers with the rung that was taken.
 
     Args:
@@ -54,6 +54,7 @@ class RescueDialog(Dialog[Step]):
         signs: the set of signs that the terminal can show.
     """
 
+    CAREFUL = True
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "choose(1)", "Rung above", id="rescue.up"),
         Binding("down,j", "choose(-1)", "Rung below", id="rescue.down"),
@@ -134,7 +135,7 @@ class RescueDialog(Dialog[Step]):
         yield EMPTY
         turn, found = self._turn, self._found()
         for place, offer in reversed(list(enumerate(self._offers))):
-            yield self._rung_line(place, offer, turn, found)
+            yield Row.of(place, self._rung_line(place, offer, turn, found))
         yield EMPTY
         yield from self._chosen_lines(self._offers[self._chosen], found)
 
@@ -247,6 +248,20 @@ class RescueDialog(Dialog[Step]):
             self.update_text()
             return
         self.dismiss(offer.step)
+
+    @property
+    def chosen_row(self) -> Hashable:
+        """The place of the chosen rung; a ladder that is drawn keeps its rungs."""
+        return self._chosen if self._offers else None
+
+    @property
+    def choice(self) -> Hashable:
+        """The chosen rung, and whether it was asked about once more."""
+        return self._chosen, self._sure
+
+    def choose_row(self, row: Hashable) -> None:
+        """Choose a rung; nothing is done."""
+        self._choose(cast("int", row))
 
     def action_choose(self, direction: int) -> None:
         """Choose another rung."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import ClassVar
+from typing import ClassVar, cast
 
+from textual import on
 from textual.binding import Binding, BindingType
 
 from tui.console.dialogs.base import Dialog
 from tui.console.dialogs.vm_text import EMPTY
+from tui.console.widgets.lines import LinesView
 from tui.shared.fit import safe
-from tui.shared.tone import Line, Piece, Tone
+from tui.shared.tone import Line, Piece, Row, Tone
 
 _LABEL = 8
 _WORDS = 9
@@ -59,11 +61,12 @@ class TakeDialog(Dialog[Take]):
                 yield (Piece(verb, Tone.HEAD),)
             offer = self._offers[take]
             tone = Tone.NORMAL if offer is not None else Tone.DIM
-            yield (
+            line = (
                 Piece(f"  {number} ", Tone.ACTIVE),
                 Piece(f"{take.value:<{_WORDS}}", tone),
                 Piece(safe(offer or "there is none", 200), tone if offer else Tone.DIM),
             )
+            yield Row.of(take, line)
         if self._said is not None:
             yield EMPTY
             yield (Piece(self._said, Tone.WARN),)
@@ -78,6 +81,12 @@ class TakeDialog(Dialog[Take]):
             self.action_take(Take.REPORT)
         else:
             self.dismiss(None)
+
+    @on(LinesView.Clicked)
+    def _clicked(self, event: LinesView.Clicked) -> None:
+        """Take what was clicked, as its digit does: there is no cursor here."""
+        event.stop()
+        self.action_take(cast("Take", event.row))
 
     def action_take(self, wanted: str) -> None:
         """Take one thing."""

@@ -27,6 +27,11 @@ MOST_DEVICES = 4
 EMPTY: Line = (Piece(""),)
 
 
+def arrows(signs: Signs) -> dict[str, int]:
+    """Return the signs around what can be changed, each with the direction it stands for."""
+    return {"<": -1, ">": 1} if signs.ascii else {"◂": -1, "▸": 1}
+
+
 def labelled(label: str, text: str, tone: Tone = Tone.NORMAL) -> Line:
     """Return a line with a label in front."""
     return (Piece(f"  {label:<{LABEL}}", Tone.DIM), Piece(text, tone))

@@ -38,7 +38,7 @@ from tui.shared.glyphs import (
     Signs,
 )
 from tui.shared.job_words import all_looks
-from tui.shared.tone import Line, Piece, Tone
+from tui.shared.tone import Line, Piece, Row, Tone
 
 LABEL = 9
 TOPIC_WIDTH = 13
@@ -124,8 +124,10 @@ def paragraph(
     if found:
         yield (Piece("by hand", Tone.HEAD), Piece("  a digit copies the command", Tone.DIM))
     for number, hand in enumerate(found, start=1):
-        yield (Piece(f"  {number:<{LABEL - 2}}", Tone.ACTIVE), Piece(hand.what, Tone.DIM))
-        yield (Piece(" " * LABEL), Piece(uncut(hand.command)))
+        row = number, hand.command
+        head = (Piece(f"  {number:<{LABEL - 2}}", Tone.ACTIVE), Piece(hand.what, Tone.DIM))
+        yield Row.of(row, head)
+        yield Row.of(row, (Piece(" " * LABEL), Piece(uncut(hand.command))))
 
 
 def plain_text(one: Present, vm: Vm) -> str:

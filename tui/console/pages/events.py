@@ -88,7 +88,7 @@ class EventsPage(Page):
 
     def _show(self, cursor: int) -> None:
         self._seen = len(self._events)
-        self._list.show(max(self._seen, 1), self._line, cursor)
+        self._list.show(max(self._seen, 1), self._line, cursor, self._key)
         self._show_detail()
         self._retitle()
 
@@ -113,6 +113,10 @@ class EventsPage(Page):
             Piece(fit(fit_middle(safe(line.vm.name), name), name) + " ", Tone.HEAD),
             Piece(fit(safe(line.text, _TEXT), max(width - name - len(at) - 3, 4)), text),
         )
+
+    def _key(self, place: int) -> int | None:
+        """Return the event's own number: its place is another one once the oldest fall out."""
+        return self._events[place].number if len(self._events) else None
 
     @property
     def _chosen(self) -> FleetLine | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, cast
 
 from textual import on
 from textual.binding import Binding, BindingType
@@ -93,7 +93,7 @@ class ExplainPage(Page):
             chosen = self._place_in(found)
             self._found = found
             lines = [self._choice(number) for number in range(len(found))]
-            self._words.show(len(lines), lines.__getitem__, chosen)
+            self._words.show(len(lines), lines.__getitem__, chosen, self._key)
         self._show_paragraph()
         title = f"{identity(self._state, self.shared.signs)}: what it means"
         self.title_is(title, self.whether_gone)
@@ -113,6 +113,10 @@ class ExplainPage(Page):
         topics = [one.explanation.topic for one in self._found[: number + 1]]
         first = topics.index(topics[-1]) == number
         return choice(self._found[number], self.shared.signs, first=first)
+
+    def _key(self, number: int) -> tuple[str, str]:
+        said = self._found[number].explanation
+        return said.topic, said.word
 
     @property
     def _chosen(self) -> Present | None:
@@ -160,11 +164,21 @@ class ExplainPage(Page):
             what = f"the paragraph on {chosen.explanation.word}"
             self.copy(plain_text(chosen, self._state.vm), what)
 
+    @on(LinesView.Clicked)
+    def _command_clicked(self, event: LinesView.Clicked) -> None:
+        """Copy the command that was clicked, as its digit does."""
+        event.stop()
+        number, command = cast("tuple[int, str]", event.row)
+        self._copy_command(command, number)
+
     def action_copy_command(self, number: int) -> None:
         """Copy a command, by its number."""
         chosen = self._chosen
         found = commands(chosen, self._state.vm) if chosen is not None else ()
         if number <= len(found):
-            self.copy(found[number - 1].command, f"command {number}")
+            self._copy_command(found[number - 1].command, number)
         else:
             self.say(Level.INFO, f"there is no command {number} for this word")
+
+    def _copy_command(self, command: str, number: int) -> None:
+        self.copy(command, f"command {number}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -13,13 +13,14 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+from tui.console.widgets.pointed import Pointed
 from tui.console.widgets.toned import Toned
 from tui.shared.fit import ELLIPSIS
 from tui.shared.glyphs import Signs
 from tui.shared.tone import Line, Tone
 
 
-class Choices(ScrollView, Toned, can_focus=True, inherit_bindings=False):
+class Choices(ScrollView, Toned, Pointed, can_focus=True, inherit_bindings=False):
     """Shows lines, one of which is chosen.
 
     Args:
@@ -51,24 +52,32 @@ class Choices(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         """Another line is chosen now."""
 
     class Picked(Message):
-        """Enter was pressed on the chosen line, or it was clicked twice."""
+        """Enter was pressed on the chosen line, or that was clicked."""
 
     def __init__(self, signs: Signs, *, id: str) -> None:  # noqa: A002 - Textual's own name for it
         super().__init__(id=id)
         self._signs = signs
         self._count = 0
         self._line_of: Callable[[int], Line] = lambda _: ()
+        self._key_of: Callable[[int], Hashable] = int
         self.cursor = 0
 
-    def show(self, count: int, line_of: Callable[[int], Line], cursor: int | None = None) -> None:
+    def show(
+        self,
+        count: int,
+        line_of: Callable[[int], Line],
+        cursor: int | None = None,
+        key_of: Callable[[int], Hashable] = int,
+    ) -> None:
         """Show so many lines.
 
         Args:
             count: how many there are.
             line_of: returns one of them, from 0.
             cursor: the chosen one; None for the same as before.
+            key_of: returns what one of them stands for, in a list whose lines come and go.
         """
-        self._count, self._line_of = count, line_of
+        self._count, self._line_of, self._key_of = count, line_of, key_of
         self.cursor = min(max(self.cursor if cursor is None else cursor, 0), max(count - 1, 0))
         self.virtual_size = Size(self.size.width, count)
         self._reveal()
@@ -116,13 +125,19 @@ class Choices(ScrollView, Toned, can_focus=True, inherit_bindings=False):
         if self._count:
             self.post_message(self.Picked())
 
-    def on_click(self, event: events.Click) -> None:
-        """Choose the line that was clicked; take it if it was clicked twice."""
+    def row_at(self, event: events.MouseEvent) -> Hashable:
+        """Return what the line under the mouse stands for, and whether it is the chosen one."""
         number = event.y + self.scroll_offset.y
-        if number < self._count:
+        return (self._key_of(number), number == self.cursor) if number < self._count else None
+
+    def clicked(self, row: Hashable, event: events.Click) -> None:
+        """Choose the line that was clicked; take the chosen one."""
+        del row
+        number = event.y + self.scroll_offset.y
+        if number == self.cursor:
+            self.action_pick()
+        else:
             self._choose(number)
-            if event.chain == 2:
-                self.action_pick()
 
     def _choose(self, number: int) -> None:
         number = min(max(number, 0), max(self._count - 1, 0))

@@ -7,7 +7,8 @@ One line of our own instead of a widget for each key: it costs a tenth to build,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
+from typing import cast
 
 from rich.segment import Segment
 from textual import events
@@ -15,6 +16,7 @@ from textual.binding import Binding
 from textual.screen import Screen
 from textual.strip import Strip
 
+from tui.console.widgets.pointed import Pointed
 from tui.console.widgets.toned import Toned
 from tui.shared.key_names import key_name
 from tui.shared.tone import Tone
@@ -36,7 +38,7 @@ def _width(binding: Binding) -> int:
     return len(key_name(binding.key)) + len(binding.description) + 3
 
 
-class KeyLine(Toned):
+class KeyLine(Toned, Pointed):
     """Shows the bindings that are meant to be shown: the app's in the order of its list first.
 
     Args:
@@ -99,11 +101,17 @@ class KeyLine(Toned):
             segments.append(Segment(f"{binding.description} ", base))
         return Strip(segments).adjust_cell_length(self.size.width, base)
 
-    def on_click(self, event: events.Click) -> None:
-        """Press the key that was clicked."""
+    def row_at(self, event: events.MouseEvent) -> Hashable:
+        """Return the key under the mouse, and what it does."""
         end = 0
         for binding in self._shown:
             end += _width(binding)
             if event.x < end:
-                self.app.simulate_key(binding.key)
-                return
+                return binding.key, binding.id
+        return None
+
+    def clicked(self, row: Hashable, event: events.Click) -> None:
+        """Press the key that was clicked."""
+        del event
+        key, _ = cast("tuple[str, str]", row)
+        self.app.simulate_key(key)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
+from collections.abc import Callable, Hashable
+from typing import ClassVar, cast
 
 from rich.style import Style
 from textual import events
@@ -19,6 +19,7 @@ from agentclient.model.vm import VmId
 from tui.console import widget_keys
 from tui.console.model.order import Order
 from tui.console.model.view import FleetView
+from tui.console.widgets.pointed import Pointed
 from tui.console.widgets.table.cells import Paint, ticks
 from tui.console.widgets.table.columns import COLUMNS, MARGIN, Column, Layout, lay_out
 from tui.console.widgets.table.rows import BLANK, Row, differences, head_row, to_strip, vm_row
@@ -31,7 +32,7 @@ from tui.shared.tone import Tone
 HEAD_LINES = 1
 
 
-class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
+class VmTable(ScrollView, Toned, Pointed, can_focus=True, inherit_bindings=False):
     """The live table.
 
     Args:
@@ -274,28 +275,29 @@ class VmTable(ScrollView, Toned, can_focus=True, inherit_bindings=False):
 
     # -- the mouse -------------------------------------------------------------------------
 
-    def on_click(self, event: events.Click) -> None:
-        """Put the cursor where the mouse is; in the margin or with Ctrl mark, with Shift a range.
+    def row_at(self, event: events.MouseEvent) -> Hashable:
+        """Return the VM under the mouse, or what the title under it sorts by."""
+        if event.y >= HEAD_LINES:
+            state = self._vm_at(event.y)
+            return state.id if state is not None else None
+        titles = (one for one in self._layout.placed if one.x <= event.x < one.x + one.width)
+        return next((Order(one.column.id) for one in titles), None)
 
-        Many terminals keep Shift-click for themselves: the margin is for those.
-        """
-        state = self._vm_at(event.y)
-        if event.y < HEAD_LINES:
-            self._click_title(event.x)
-        elif state is not None and event.shift:
-            self.view.mark_to(state.id)
+    def clicked(self, row: Hashable, event: events.Click) -> None:
+        """Put the cursor there; in the margin or with Ctrl mark it, with Shift a range."""
+        # Many terminals keep Shift-click for themselves: the margin is for those.
+        vm_id = cast("VmId", row)
+        if isinstance(row, Order):
+            self.post_message(self.SortWanted(row))
+        elif event.shift:
+            self.view.mark_to(vm_id)
             self._marked()
-        elif state is not None:
-            self.view.go_to(state.id)
+        else:
+            self.view.go_to(vm_id)
             self._moved()
             if event.ctrl or event.x < MARGIN:
                 self.view.toggle_mark()
                 self._marked()
-
-    def _click_title(self, x: int) -> None:
-        for place in self._layout.placed:
-            if place.x <= x < place.x + place.width:
-                self.post_message(self.SortWanted(Order(place.column.id)))
 
     def on_mouse_scroll_right(self, event: events.MouseScrollRight) -> None:
         """Move on to the columns at the right."""
