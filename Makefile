@@ -9,7 +9,7 @@ OTHER := FROSTWATCH_LAB_RELEASE=other
 AGAIN := --reruns 1
 # The tests start hundreds of Pythons, and workers that read all tests: what is compiled is kept.
 export PYTHONDONTWRITEBYTECODE :=
-# Many on two cores, since guests often wait; files in the order given, the longest first.
+# Seven on two cores, since guests often wait; files in the order given, the longest first.
 TESTS = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder $(AGAIN)
 
 .DEFAULT_GOAL := help
@@ -38,7 +38,7 @@ other: compiled
 	$(OTHER) $(TESTS) -n 1 -m both tests/guests
 
 console: compiled
-	$(TESTS) -n 1 tests/console
+	$(TESTS) -n 2 tests/console
 
 unit: compiled
 	$(TESTS) -n 1 tests/unit
