@@ -9,7 +9,7 @@ OTHER := FROSTWATCH_LAB_RELEASE=other
 AGAIN := --reruns 1
 # The tests start hundreds of Pythons, and workers that read all tests: what is compiled is kept.
 export PYTHONDONTWRITEBYTECODE :=
-# Seven on two cores, since guests often wait; files in the order given, the longest first.
+# Nine on two cores, since guests often wait; files in the order given, the longest first.
 TESTS = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder $(AGAIN)
 
 .DEFAULT_GOAL := help
@@ -32,7 +32,7 @@ check: $(DEV)
 
 # The longest: it is seen as it goes (`+`), and of the others what they print when they have ended.
 guests: compiled
-	+$(TESTS) -n 3 tests/faults tests/guests
+	+$(TESTS) -n 4 tests/faults tests/guests
 
 other: compiled
 	$(OTHER) $(TESTS) -n 1 -m both tests/guests
@@ -41,7 +41,7 @@ console: compiled
 	$(TESTS) -n 2 tests/console
 
 unit: compiled
-	$(TESTS) -n 1 tests/unit
+	$(TESTS) -n 2 tests/unit
 
 # Once, and not by each worker at the same time.
 compiled: $(DEV) packages
