@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from textual import events
+from textual.geometry import Size
 
 from agentclient.fleet.store import Fleet
 from agentclient.model.snapshot import LogLine
@@ -145,6 +146,19 @@ async def test_the_line_to_type_in_does_not_move_the_reader(
         await session.press("escape")
         await session.pilot.pause()
         assert session.app.query_one(LogView).scroll_offset.y == top
+
+
+async def test_a_height_that_was_not_heard_of_yet_leads_to_no_other_match(
+    fleet: Fleet, still: StillClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with console_session(fleet, still) as session:
+        log = session.app.query_one(LogView)
+        await session.until(lambda: "line 059" in session.text)
+        log.search("line")
+        smaller = Size(log.size.width, log.size.height - 3)
+        monkeypatch.setattr(LogView, "size", smaller)  # and its `Resize` waits to be handled
+        log.search("line 0")
+        assert log._search.place == (60, 60)
 
 
 async def test_a_thousand_lines_at_once_are_one_write(

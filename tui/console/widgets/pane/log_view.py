@@ -220,8 +220,11 @@ class LogView(LinesView):
             self.scroll_to(y=y, animate=False, immediate=True, force=True)
 
     def _last_seen(self) -> int:
-        """Return the number of the last entry that is in sight."""
-        bottom = self.scroll_offset.y + self.size.height
+        """Return the number of the last entry that is in sight.
+
+        A height that was not heard of yet will be made up for: the last line stays in sight.
+        """
+        bottom = self.scroll_offset.y + self._height
         start = number = 0
         for entry, count in self._entries:
             start += count
