@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.console.console_under_test import ANSWERED, SCREEN_S
+from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -171,13 +172,6 @@ def test_a_closed_terminal_ends_it_also_where_nobody_hears_the_signal(
     assert terminal.ended() == 0
     if how == "flying":
         assert "cancel" in terminal.left
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60.0
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def stands_still(pid: int) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,18 +13,12 @@ from agentclient.config.defaults import CALLS, DEFAULTS, WAYS
 from agentclient.config.load import load_settings
 from agentclient.model.errors import BadInput
 from agentclient.model.transition import Transition
+from tests.waiting import until
 from tui.shared import bounded_commands
 from tui.shared.bounded_commands import MOST_AT_ONCE, MOST_WAITING, BoundedCommands
 from tui.shared.notify import Notify
 
 PATIENT_S = 60.0
-
-
-def until(holds: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + PATIENT_S
-    while not holds():
-        assert time.monotonic() < end, what
-        time.sleep(0.01)
 
 
 def script(tmp_path: Path, text: str) -> tuple[str, ...]:

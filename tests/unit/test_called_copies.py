@@ -48,6 +48,7 @@ from agentclient.protocol.job_names import CLAIM, JobId
 from agentclient.protocol.qmp_block import BlockJob, BlockJobStatus
 from tests.unit.copy_harness import CERTIFIED, VERIFIED, CopyHarness, FakeFreeze
 from tests.unit.memory_disks import MemoryDisks
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(tool() is None, reason="it makes images: qemu-img")
 GONE = Process(4_000_000, 1)
@@ -82,13 +83,6 @@ class Night(CopyHarness):
         """Whether neither the manager nor the folder has anything of a copy."""
         said = self.disks.marks or self.disks.works or self.disks.running
         return not said and not list(self.to.rglob("*"))
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60.0
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def when(holds: Callable[[], bool], do: Callable[[], object]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -19,6 +19,7 @@ from agentclient.protocol.qga_commands import FREEZE, STATUS, THAW
 from agentclient.protocol.qga_events import Reply, WireEvent
 from tests.unit.holder_thread import HolderThread
 from tests.unit.memory_backend import MemoryCalls, MemoryGuest
+from tests.waiting import until
 
 WAIT_S = 60.0
 
@@ -88,13 +89,6 @@ def harness() -> Iterator[Harness]:
     harness.standby.end()
     harness.session.close()
     harness.holder.close()
-
-
-def until(found: Callable[[], object]) -> None:
-    end = time.monotonic() + WAIT_S
-    while not found():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def test_the_holder_reaches_the_guest_before_the_freeze_and_makes_the_call(

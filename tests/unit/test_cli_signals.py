@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from agentclient.model.outcome import Outcome
 from agentclient.model.snapshot import Progress
 from agentclient.model.states import OutcomeKind, Phase
 from tests.unit.cli_fakes import World, vm, world
+from tests.waiting import until
 from tui.cli.report import progress_text
 from tui.main import run
 
@@ -84,16 +84,9 @@ def _child(tmp_path: Path, *words: str, **streams: Any) -> subprocess.Popen[str]
     child: subprocess.Popen[str] = subprocess.Popen(
         [sys.executable, "-c", _CHILD, str(ready), *words], cwd=ROOT, text=True, **streams
     )
-    _until(ready.exists)
+    until(ready.exists)
     time.sleep(0.3)
     return child
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def _stubborn(tmp_path: Path) -> tuple[subprocess.Popen[str], Path, Path]:
@@ -106,7 +99,7 @@ def _stubborn(tmp_path: Path) -> tuple[subprocess.Popen[str], Path, Path]:
 def test_the_second_signal_leaves_loudly_with_the_command_for_a_person(tmp_path: Path) -> None:
     child, out, err = _stubborn(tmp_path)
     child.send_signal(signal.SIGTERM)
-    _until(lambda: "SIGTERM: waiting until" in err.read_text())
+    until(lambda: "SIGTERM: waiting until" in err.read_text())
     time.sleep(0.5)
     assert child.poll() is None
     child.send_signal(signal.SIGINT)
@@ -120,7 +113,7 @@ def test_two_signals_at_once_are_one_wish_and_a_second_hangup_is_none(tmp_path: 
     child, _, err = _stubborn(tmp_path)
     for number in (signal.SIGSTOP, signal.SIGTERM, signal.SIGINT, signal.SIGCONT):
         child.send_signal(number)  # so both come at once, also where we are slow between them
-    _until(lambda: "waiting until" in err.read_text())
+    until(lambda: "waiting until" in err.read_text())
     time.sleep(0.6)
     child.send_signal(signal.SIGHUP)
     time.sleep(3.0)

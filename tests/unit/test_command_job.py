@@ -36,6 +36,7 @@ from agentclient.model.policy import VmPolicy
 from agentclient.model.request import FreezeRequest
 from agentclient.model.states import Level, OutcomeKind, Refusal
 from agentclient.model.vm import Vm, VmId
+from tests.waiting import until
 
 WELL = Outcome(OutcomeKind.VERIFIED, "frozen", certified=True, settled=True)
 BROKEN = Outcome(OutcomeKind.BROKEN, "the guest was reset", settled=True)
@@ -110,13 +111,6 @@ class PlayedFreeze:
 
     def give_up(self) -> None:
         self.asked.append("give up")
-
-
-def until(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + 60.0
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def once(holds: Callable[[], object], do: Callable[[], object]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -26,6 +25,7 @@ from agentclient.model.job import JobOutcome, JobResult, JobStage
 from agentclient.model.snapshot import VmState
 from tests.unit.copy_harness import CERTIFIED, VERIFIED, CopyHarness, FakeFreeze
 from tests.unit.fake_qemu import FakeJob
+from tests.waiting import until
 
 CANCELS = ("block-job-cancel", "job-cancel")
 
@@ -70,13 +70,6 @@ class Hung:
     @property
     def files(self) -> list[Path]:
         return [one for one in self.folder.rglob("*") if one.is_file()]
-
-
-def until(found: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60.0
-    while not found():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -20,6 +19,7 @@ from agentclient.model.states import AgentState
 from agentclient.model.vm import Vm, VmId
 from tests.unit.backends import FakeBackend, FakePushingBackend
 from tests.unit.no_thread import each_lack
+from tests.waiting import until
 
 FAST, SLOW = VmId("fast", "db"), VmId("slow", "web")
 
@@ -42,13 +42,6 @@ def watcher(fleet: Fleet, slow: FakeBackend) -> Iterator[Watcher]:
     yield one
     slow.unblocked.set()
     one.stop()
-
-
-def until(found: Callable[[], object], within_s: float = 60.0) -> None:
-    end = time.monotonic() + within_s
-    while not found():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def ids(fleet: Fleet) -> set[VmId]:
@@ -133,8 +126,8 @@ def test_a_backend_may_tell_what_has_changed(watcher: Watcher, fleet: Fleet) -> 
     new = VmId("fast", "new")
     fast.vms.append(Vm(new))
     fast.told(new)
-    until(lambda: new in ids(fleet), watching.SOURCES_EVERY_S / 2)
-    until(lambda: fleet.get(new).agent.state is AgentState.NONE, 2.0)
+    until(lambda: new in ids(fleet), within_s=watching.SOURCES_EVERY_S / 2)
+    until(lambda: fleet.get(new).agent.state is AgentState.NONE, within_s=2.0)
 
 
 def test_one_that_pushes_without_end_keeps_no_other_from_its_list(

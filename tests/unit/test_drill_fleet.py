@@ -8,8 +8,7 @@ import socket
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +29,7 @@ from agentclient.model.states import FreezeState, RunState
 from agentclient.model.vm import Vm
 from agentclient.operations.manager import OperationManager
 from tests.drilled import drill_of
+from tests.waiting import until
 
 SYNC = b'\xff{"execute": "guest-sync-delimited", "arguments": {"id": 5}}\n'
 FREEZE = b'{"execute": "guest-fsfreeze-freeze"}\n'
@@ -62,13 +62,6 @@ def client(vm: Vm) -> socket.socket:
     connection.settimeout(60.0)
     connection.connect(str(agent_of(vm)))
     return connection
-
-
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60.0
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 # -- the folder and the process -----------------------------------------------------------------

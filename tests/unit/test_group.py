@@ -17,6 +17,7 @@ from agentclient.model.states import Level, OutcomeKind
 from agentclient.model.vm import Vm, VmId
 from agentclient.operations.group import GroupFreeze, group_request
 from tests.event_details import event_details
+from tests.waiting import until
 
 WELL = Outcome(OutcomeKind.VERIFIED, "frozen", certified=True, settled=True)
 LOST = Outcome(OutcomeKind.LOST, "no answer will come", settled=False)
@@ -91,20 +92,13 @@ def group_of(
     return group, freezes
 
 
-def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
 def test_complete_is_told_at_once_and_the_windows_end_with_the_group() -> None:
     group, freezes = group_of([WELL, WELL], hold_s=2.0)
     for member in freezes.members:
         member.freeze()
-    wait_until(lambda: group.complete is not None)
+    until(lambda: group.complete is not None)
     assert group.outcome is None, "it is held yet"
-    wait_until(lambda: bool(TOLD))
+    until(lambda: bool(TOLD))
     (complete,) = TOLD
     assert (complete.together, complete.final, complete.hold_s) == (True, False, 2.0)
     assert "2 VMs are frozen together" in str(group.complete)

@@ -33,6 +33,7 @@ from agentclient.backends.libvirt.probe import Probes, who_is_busy
 from agentclient.backends.libvirt.uris import Uri
 from agentclient.model.errors import BadInput
 from agentclient.model.states import Cause, FreezeState, RunState
+from tests.waiting import until
 
 ROOT = Path(__file__).parents[2]
 UUID = "46eb9f11-4b64-487c-8a8b-f8abfa3617e3"
@@ -206,13 +207,6 @@ def backend(host: FakeHost) -> Iterator[LibvirtBackend]:
     backend = LibvirtBackend([Uri("qemu:///system", named=False)])
     yield backend
     backend.close()
-
-
-def until(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + SOON_S
-    while not holds():
-        assert time.monotonic() < end, "in vain"
-        time.sleep(0.005)
 
 
 # -- what is listed --------------------------------------------------------------------------------

@@ -37,9 +37,9 @@ from tests.unit.test_libvirt_daemon import (
     FakeDomain,
     FakeError,
     FakeHost,
-    until,
 )
 from tests.unit.test_libvirt_daemon import host as host  # noqa: PLC0414 - a fixture
+from tests.waiting import until
 
 FAR = Uri("qemu+ssh://ops@far:2222/system", named=True)
 THERE = "ssh -p 2222 ops@far virsh -c qemu:///system domfsthaw db1"

@@ -38,6 +38,7 @@ from tests.unit.backends import FakeBackend
 from tests.unit.journals import add_event, begin, flush, number, of_a_dead_process, rows
 from tests.unit.memory_backend import NO_FREEZE, MemoryBackend, MemoryCalls
 from tests.unit.no_thread import each_lack
+from tests.waiting import until
 from tui.main import run
 
 
@@ -80,13 +81,6 @@ def cloud(tmp_path: Path) -> Iterator[Cloud]:
     one.watcher.stop()
     one.links.close()
     one.journal.close()
-
-
-def until(found: Callable[[], object]) -> None:
-    end = time.monotonic() + 60.0
-    while not found():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_they_are_listed_and_visited(cloud: Cloud) -> None:

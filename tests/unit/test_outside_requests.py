@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 
 import pytest
@@ -32,6 +32,7 @@ from agentclient.model.snapshot import HeldBy
 from agentclient.model.vm import Process
 from agentclient.operations.elsewhere import looked_at
 from tests.unit.outside_harness import HOLD_S, KEY, PATIENCE_S, VM, Harness
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -43,13 +44,6 @@ def harness(monkeypatch: pytest.MonkeyPatch) -> Iterator[Harness]:
             yield harness
         finally:
             harness.close()
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def refused(holder: OtherHolder, request: HolderRequest, **more: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from agentclient.model.states import OutcomeKind, Phase, Refusal
 from agentclient.model.vm import AgentChannel, Vm, VmId
 from agentclient.operations.freeze import FreezeOperation
 from agentclient.operations.manager import OperationManager
+from tests.waiting import until
 
 VMS = [Vm(VmId("qemu", f"vm{n}"), AgentChannel(Path(f"/nonexistent/{n}"))) for n in range(5)]
 WELL = Outcome(OutcomeKind.VERIFIED, "frozen", certified=True, settled=True)
@@ -59,18 +60,11 @@ def phase(fleet: Fleet, vm: Vm) -> Phase | None:
     return progress.phase if progress is not None else None
 
 
-def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
 def test_what_waits_for_its_turn_is_queued_with_a_place(
     fleet: Fleet, operations: OperationManager
 ) -> None:
     begun = [operations.freeze(vm, FreezeRequest()) for vm in VMS]
-    wait_until(lambda: phase(fleet, VMS[1]) is Phase.PENDING)
+    until(lambda: phase(fleet, VMS[1]) is Phase.PENDING)
     assert [phase(fleet, vm) for vm in VMS[2:]] == [Phase.QUEUED] * 3
     assert [one.place for one in begun] == [0, 0, 1, 2, 3]
     assert operations.freezes_at_once == 2
@@ -80,7 +74,7 @@ def test_what_is_stopped_in_the_queue_is_not_begun_and_has_not_failed(
     fleet: Fleet, operations: OperationManager
 ) -> None:
     begun = [operations.freeze(vm, FreezeRequest()) for vm in VMS]
-    wait_until(lambda: phase(fleet, VMS[1]) is Phase.PENDING)
+    until(lambda: phase(fleet, VMS[1]) is Phase.PENDING)
     begun[3].cancel()
     outcome = begun[3].wait(30.0)
     assert isinstance(outcome, Outcome), "it waited for freezes that may hang for an hour"

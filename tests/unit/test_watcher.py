@@ -22,6 +22,7 @@ from agentclient.model.snapshot import VmState
 from agentclient.model.states import AgentState
 from agentclient.model.vm import Identity, Vm, VmId
 from tests.unit.no_thread import each_lack
+from tests.waiting import until
 
 ID = VmId("fake", "vm-1")
 SOON_S = 60.0
@@ -86,13 +87,6 @@ def threads() -> list[str]:
 
 def open_files() -> int:
     return len(list(Path("/proc/self/fd").iterdir()))
-
-
-def until(found: Callable[[], object]) -> None:
-    end = time.monotonic() + 60.0
-    while not found():
-        assert time.monotonic() < end
-        time.sleep(0.005)
 
 
 def state_of(fleet: Fleet) -> VmState | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from functools import partial
 
@@ -12,6 +11,7 @@ import pytest
 
 from agentclient.operations.threads import WorkQueue
 from tests.unit.no_thread import no_thread
+from tests.waiting import until
 
 SOON_S = 60.0
 
@@ -28,13 +28,6 @@ def called(name: str) -> list[threading.Thread]:
     return [one for one in threading.enumerate() if one.name.startswith(name)]
 
 
-def wait_until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + SOON_S
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
 @pytest.mark.parametrize("most", [1, 2])
 def test_so_many_at_once_and_the_others_in_their_order(most: int, gate: threading.Event) -> None:
     queue, begun = WorkQueue(most, "some"), []
@@ -45,7 +38,7 @@ def test_so_many_at_once_and_the_others_in_their_order(most: int, gate: threadin
         return number
 
     futures = [queue.submit(partial(work, number)) for number in range(5)]
-    wait_until(lambda: len(begun) == most)
+    until(lambda: len(begun) == most)
     assert len(called("some_")) == most
     gate.set()
     assert [future.result(SOON_S) for future in futures] == [0, 1, 2, 3, 4]
@@ -57,7 +50,7 @@ def test_no_thread_stays_behind() -> None:
     queue = WorkQueue(50, "brief")
     futures = [queue.submit(lambda: threading.current_thread().name) for _ in range(50)]
     assert len({future.result(SOON_S) for future in futures}) == 50
-    wait_until(lambda: not called("brief_"))
+    until(lambda: not called("brief_"))
 
 
 def test_an_error_is_for_who_waits_and_for_nobody_else() -> None:
@@ -126,7 +119,7 @@ def test_what_waits_has_a_place_and_can_be_taken_away(gate: threading.Event) -> 
     assert queue.withdraw(third)
     assert not queue.withdraw(third)
     gate.set()
-    wait_until(lambda: fourth.done())
+    until(lambda: fourth.done())
     assert done == [2, 4]
     assert queue.place(fourth) == 0
     assert not queue.withdraw(first)
