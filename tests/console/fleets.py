@@ -65,6 +65,12 @@ def thawed(clock: StillClock) -> FreezeInfo:
     return FreezeInfo(FreezeState.THAWED, clock.wall() - timedelta(hours=3))
 
 
+def leave_frozen(fleet: Fleet, vm_id: VmId, clock: StillClock) -> None:
+    """Have others leave a VM's guest frozen, whose agent has ended: rung 3 has its turn."""
+    frozen = FreezeInfo(FreezeState.FROZEN, clock.wall(), foreign=True)
+    put(fleet, vm_id, agent=agent(AgentState.CLOSED, KnownBy.PORT, clock), freeze=frozen)
+
+
 def pending(clock: StillClock, **changes: Any) -> Progress:
     """Return a freeze in its second step, 12 min 19 s after it was sent."""
     now = clock.mono

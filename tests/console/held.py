@@ -7,11 +7,11 @@ from datetime import timedelta
 
 from agentclient.fleet.store import Fleet
 from agentclient.model.snapshot import FreezeInfo
-from agentclient.model.states import AgentState, FreezeState, KnownBy, OutcomeKind, Phase
+from agentclient.model.states import FreezeState, OutcomeKind, Phase
 from agentclient.model.timeline import Group, Sample, Timeline, Usual
 from tests.console.console_session import qemu
 from tests.console.fakes import StillClock
-from tests.console.fleets import agent, fleet_of, held, pending, put, verified
+from tests.console.fleets import fleet_of, held, leave_frozen, pending, put, verified
 
 MEMBERS = ("app-1", "db-1", "web-1")
 
@@ -88,8 +88,7 @@ def ended_well(still: StillClock) -> Fleet:
 def left_frozen(still: StillClock) -> Fleet:
     """Return a VM that others have left frozen, and whose agent has ended."""
     fleet = fleet_of(["app-1", "db-1"], still)
-    frozen = FreezeInfo(FreezeState.FROZEN, still.wall(), foreign=True)
-    put(fleet, qemu("db-1"), agent=agent(AgentState.CLOSED, KnownBy.PORT, still), freeze=frozen)
+    leave_frozen(fleet, qemu("db-1"), still)
     return fleet
 
 

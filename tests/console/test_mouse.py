@@ -10,12 +10,11 @@ import pytest
 from agentclient.fleet.store import Fleet
 from agentclient.model.job import JobKind
 from agentclient.model.rescue import Means, Rung, Step
-from agentclient.model.snapshot import FreezeInfo
-from agentclient.model.states import AgentState, FreezeState, KnownBy, Level
+from agentclient.model.states import AgentState, KnownBy, Level
 from tests.console.console_session import LARGE, SMALL, ConsoleSession, console_session, qemu
 from tests.console.copying import SURVEY, WITH_READ_ONLY, progress
 from tests.console.fakes import FakeJobs, FakeOperations, StillClock
-from tests.console.fleets import agent, fleet_of, put, state_of
+from tests.console.fleets import agent, fleet_of, leave_frozen, put, state_of
 from tests.console.guest_report import past
 from tests.console.mouse import MIDDLE, RIGHT, click, place_of, press, release
 from tests.console.past import past_of_web1
@@ -34,14 +33,8 @@ SIZES = [SMALL, (120, 40)]
 
 @pytest.fixture
 def foreign(still: StillClock) -> Fleet:
-    """A guest that somebody else froze, and whose agent does not run: rung 3 has its turn."""
     fleet = fleet_of(["db-1", "web-1"], still)
-    put(
-        fleet,
-        qemu("db-1"),
-        agent=agent(AgentState.CLOSED, KnownBy.PORT, still),
-        freeze=FreezeInfo(FreezeState.FROZEN, still.wall(), foreign=True),
-    )
+    leave_frozen(fleet, qemu("db-1"), still)
     return fleet
 
 
@@ -53,6 +46,12 @@ async def on_the_ladder(session: ConsoleSession) -> None:
     await session.until(lambda: session.app.view.cursor is not None)
     await session.press("home", "R")
     await session.until(lambda: "3 wait" in session.text)
+
+
+async def click_later(session: ConsoleSession, words: str, *, times: int = 1) -> None:
+    """Click so long after the click before that both are meant."""
+    await session.pilot.pause(APART_S)
+    await click(session, words, times=times)
 
 
 def is_chosen(session: ConsoleSession, words: str) -> bool:
@@ -84,11 +83,9 @@ async def test_the_rung_that_was_chosen_at_first_is_not_taken_by_one_click(
     async with console_session(foreign, still) as session:
         await on_the_ladder(session)
         assert is_chosen(session, "3 wait")
-        await session.pilot.pause(APART_S)
-        await click(session, "3 wait")
+        await click_later(session, "3 wait")
         assert (session.dialog, taken(session)) == ("RescueDialog", [])
-        await session.pilot.pause(APART_S)
-        await click(session, "3 wait")
+        await click_later(session, "3 wait")
         assert taken(session) == [Step(Rung.WAIT)]
 
 
@@ -123,12 +120,10 @@ async def test_the_mouse_is_asked_about_a_rung_as_enter_is(
         session.operations.view = session.operations.view._replace(port_open=True)
         await on_the_ladder(session)
         await click(session, "4 sysrq")
-        await session.pilot.pause(APART_S)
-        await click(session, "4 sysrq", times=3)
+        await click_later(session, "4 sysrq", times=3)
         assert "it is not its turn: " in session.line_of("sure?")
         assert taken(session) == []
-        await session.pilot.pause(APART_S)
-        await click(session, "4 sysrq")
+        await click_later(session, "4 sysrq")
         assert taken(session) == [Step(Rung.SYSRQ, Means.KEY)]
 
 
@@ -141,8 +136,7 @@ async def test_a_question_that_enter_has_raised_is_not_answered_by_one_click(
         await on_the_ladder(session)
         await session.press("4", "enter")
         assert "sure?" in session.text
-        await session.pilot.pause(APART_S)
-        await click(session, "4 sysrq")
+        await click_later(session, "4 sysrq")
         assert taken(session) == []
 
 
@@ -150,8 +144,7 @@ async def test_a_reset_by_the_mouse_asks_for_the_name(foreign: Fleet, still: Sti
     async with console_session(foreign, still) as session:
         await on_the_ladder(session)
         await click(session, "6 reset")
-        await session.pilot.pause(APART_S)
-        await click(session, "6 reset")
+        await click_later(session, "6 reset")
         assert (session.dialog, taken(session)) == ("NameDialog", [])
 
 
@@ -161,8 +154,7 @@ async def test_a_rung_that_cannot_be_taken_is_not_by_the_mouse(
     async with console_session(foreign, still) as session:
         await on_the_ladder(session)
         for _ in range(2):
-            await click(session, "1 connect")
-            await session.pilot.pause(APART_S)
+            await click_later(session, "1 connect")
         assert is_chosen(session, "1 connect")
         assert (session.dialog, taken(session)) == ("RescueDialog", [])
 

@@ -13,24 +13,18 @@ from agentclient.journal.figures import Figures
 from agentclient.journal.history import VmHistory
 from agentclient.journal.window_row import WindowRow
 from agentclient.model.rescue import Means, RescueOutcome, Rung, RungResult, Step
-from agentclient.model.snapshot import FreezeInfo
-from agentclient.model.states import AgentState, FreezeState, KnownBy, WindowKind
+from agentclient.model.states import AgentState, KnownBy, WindowKind
 from agentclient.operations.rescue.ladder import LadderFacts, ladder
 from tests.console.console_session import SMALL, ConsoleSession, console_session, qemu
 from tests.console.fakes import FakeOperations, StillClock
-from tests.console.fleets import agent, fleet_of, make_vm, put, state_of
+from tests.console.fleets import agent, fleet_of, leave_frozen, make_vm, put, state_of
 from tests.console.past import past_window
 
 
 @pytest.fixture
 def fleet(still: StillClock) -> Fleet:
     made = fleet_of(["app-1", "db-1", "web-1"], still)
-    put(
-        made,
-        qemu("db-1"),
-        agent=agent(AgentState.CLOSED, KnownBy.PORT, still),
-        freeze=FreezeInfo(FreezeState.FROZEN, still.wall(), foreign=True),
-    )
+    leave_frozen(made, qemu("db-1"), still)
     return made
 
 

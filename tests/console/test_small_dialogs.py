@@ -16,13 +16,21 @@ from agentclient.fleet.store import Fleet
 from agentclient.jobs.left import LeftCopy
 from agentclient.model.job import JobKind
 from agentclient.model.snapshot import FreezeInfo
-from agentclient.model.states import AgentState, FreezeState, KnownBy
+from agentclient.model.states import FreezeState
 from agentclient.model.vm import Process
 from agentclient.protocol.job_names import CopyKey
 from tests.console.console_session import ConsoleSession, console_session, qemu
 from tests.console.copying import LEFT, SURVEY, progress
 from tests.console.fakes import FakeJobs, FakeOperations, StillClock
-from tests.console.fleets import agent, fleet_of, held, pending, put, state_of, verified
+from tests.console.fleets import (
+    fleet_of,
+    held,
+    leave_frozen,
+    pending,
+    put,
+    state_of,
+    verified,
+)
 from tests.console.past import past_of_web1
 from tui.console.dialogs.base import Dialog
 from tui.console.model.exit_kind import ExitKind
@@ -48,9 +56,7 @@ def nothing(*_: Any) -> None:
 
 
 def is_foreign(fleet: Fleet, _: FakeOperations, __: FakeJobs, still: StillClock) -> None:
-    frozen = FreezeInfo(FreezeState.FROZEN, still.wall(), foreign=True)
-    closed = agent(AgentState.CLOSED, KnownBy.PORT, still)
-    put(fleet, qemu("web1"), freeze=frozen, agent=closed)
+    leave_frozen(fleet, qemu("web1"), still)
 
 
 def is_held(fleet: Fleet, operations: FakeOperations, _: FakeJobs, still: StillClock) -> None:
