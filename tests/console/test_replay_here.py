@@ -12,7 +12,6 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,11 +20,11 @@ from agentclient.journal.figures import Figures
 from agentclient.journal.history import VmHistory
 from agentclient.journal.writer import Journal
 from agentclient.model.vm import VmId
-from tests.children import children
 from tests.console.console_session import console_session, qemu
 from tests.console.fakes import FakeOperations, StillClock
 from tests.console.fleets import fleet_of
 from tests.console.test_past import window
+from tests.processes import children, words_of
 from tests.unit.journals import flush, vm, whole
 from tui.cli.options import Options, settings_options
 
@@ -136,14 +135,7 @@ def test_a_replay_that_is_killed_leaves_a_console_that_goes_on(console: OnTermin
 
 def _children(pid: int) -> list[int]:
     """Return the consoles that a console has begun."""
-    return [one for one in children(pid) if b"replay" in _words(one)]
-
-
-def _words(pid: int) -> list[bytes]:
-    """Return the words of a process's command line; none if it has ended."""
-    with suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    return []
+    return [one for one in children(pid) if "replay" in words_of(one)]
 
 
 @pytest.mark.parametrize("in_flight", [False, True])

@@ -37,9 +37,9 @@ from textual.app import App
 from textual.driver import Driver
 from textual.drivers import web_driver
 
-from tests.children import descendants
 from tests.console.chromium import PATIENT_S, Browser, program, until
 from tests.console.fakes import FakeOperations
+from tests.processes import descendants
 from tui.console.app import FrostwatchApp
 from tui.console.browser import MOST_WAITING, BrowserDriver, bounded
 from tui.console.run import run as run_console

@@ -16,9 +16,9 @@ from agentclient.access.host.other_holders import holders_for
 from agentclient.access.host.process import process_of
 from agentclient.holder.other_holder import NotAsked, OtherHolder
 from agentclient.model.vm import Vm
-from tests.children import children
 from tests.guests.lab import PATIENCE_S, Guest
 from tests.guests.lab.shell import wait_until
+from tests.processes import children, told
 
 ROOT = Path(__file__).parents[2]
 Json = dict[str, Any]
@@ -94,14 +94,7 @@ def ended(
 
 def holders_of(console: int) -> list[int]:
     """Return the holders that stand by for a console's process."""
-    return [pid for pid in children(console) if _name(pid).startswith("frostwatch-hold")]
-
-
-def _name(pid: int) -> str:
-    """The name of a process; none if it has ended."""
-    with suppress(FileNotFoundError, ProcessLookupError):
-        return Path(f"/proc/{pid}/comm").read_text()
-    return ""
+    return [pid for pid in children(console) if told(pid, "comm").startswith("frostwatch-hold")]
 
 
 def await_armed(holder: int, vm: Vm) -> None:

@@ -5,17 +5,16 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from tests.children import children
 from tests.guests.command import Frostwatch, ended
 from tests.guests.conftest import Boot
 from tests.guests.lab import PATIENCE_S, Guest
 from tests.guests.lab.shell import wait_until
 from tests.guests.storages import ROOT, hanging, on_loop
+from tests.processes import children, threads, told
 
 # Two files and a folder have half a minute each.
 ENDS_WITHIN_S = 200.0
@@ -110,12 +109,5 @@ def test_a_command_ends_though_its_files_can_not_be_made_and_they_are_not_left(
 
 def _waits_for_storage(pid: int) -> bool:
     """Whether a process, or one that it has started, is in the kernel for a storage."""
-    tasks = (one for each in (pid, *children(pid)) for one in Path(f"/proc/{each}/task").glob("*"))
-    return any(") D " in _stat(task) for task in tasks)
-
-
-def _stat(task: Path) -> str:
-    """What the kernel says of a thread; nothing if it has ended."""
-    with suppress(FileNotFoundError, ProcessLookupError):
-        return (task / "stat").read_text()
-    return ""
+    every = (thread for each in (pid, *children(pid)) for thread in threads(each))
+    return any(") D " in told(thread, "stat") for thread in every)

@@ -18,7 +18,6 @@ from agentclient.engine import Engine
 from agentclient.model.events import EventKind
 from agentclient.model.snapshot import VmState
 from agentclient.model.states import Cause, FreezeState, OutcomeKind, Refusal
-from tests.children import children
 from tests.guests.command import ROOT, ended, holders_of, kill_holder_and_console
 from tests.guests.cut_link import CutLink
 from tests.guests.lab import DomainGuest, Libvirtd
@@ -26,6 +25,7 @@ from tests.guests.lab.shell import wait_until
 from tests.guests.lab.sshd import HOST, Sshd
 from tests.guests.libvirt_operator import DomainOperator
 from tests.guests.test_libvirt import assert_certified, in_the_hook
+from tests.processes import children, told
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
 
@@ -303,8 +303,8 @@ def test_ctrl_c_in_our_terminal_does_not_cut_the_link(
 
 def own_ssh(parent: int, sshd: Sshd) -> list[int]:
     """Return the processes of a process's own ssh that lead there."""
-    config = str(sshd.folder / "config").encode()
-    return [pid for pid in children(parent) if config in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    config = str(sshd.folder / "config")
+    return [pid for pid in children(parent) if config in told(pid, "cmdline")]
 
 
 def session_and_terminal(pid: int) -> tuple[int, int]:

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
-from tests.children import descendants
 from tests.guests.lab import process
 from tests.guests.lab.errors import LabError, LabUnavailable
 from tests.guests.lab.libvirt_programs import not_root
@@ -29,6 +28,7 @@ from tests.guests.lab.patience import PATIENCE_S
 from tests.guests.lab.release import own_codename, run, tail, tool, wanted
 from tests.guests.lab.shell import wait_until
 from tests.guests.lab.unpacked import unpacked
+from tests.processes import descendants
 
 HOST = "127.0.0.1"
 ALIAS = "the-lab"  # what its host key is known as, whichever port leads there
