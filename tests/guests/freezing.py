@@ -264,6 +264,21 @@ class Operator:
         self.accesses.close()
 
 
+def in_the_hook(
+    guest: Guest, operator: Operator, seconds: float | None = None, **times: Unpack[Times]
+) -> Running:
+    """Begin a freeze, and return when its hook runs; `release_hook` ends it, or so many seconds."""
+    hooks = len(guest.hook_log())
+    if seconds is None:
+        guest.held_hook()
+    else:
+        guest.slow_hook(seconds)
+    running = operator.freeze(**times)
+    running.wait_event(EventKind.SENT)
+    guest.shell(f"while [ $(wc -l </run/lab/hook.log) -le {hooks} ]; do sleep 0.02; done")
+    return running
+
+
 def evidence(outcome: Outcome) -> dict[str, str]:
     """What speaks for or against it: ``{"reply": "for", ...}``."""
     return {piece.name: str(piece.result) for piece in outcome.evidence}

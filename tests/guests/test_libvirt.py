@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -11,7 +10,7 @@ from agentclient.freeze.judgement import CAUSE_WITHIN_S
 from agentclient.model.events import EventKind
 from agentclient.model.rescue import Rung, RungResult
 from agentclient.model.states import Cause, OutcomeKind, Refusal, RunState, Stuck
-from tests.guests.freezing import Running, evidence, value
+from tests.guests.freezing import Running, evidence, in_the_hook, value
 from tests.guests.lab import PATIENCE_S, DomainGuest
 from tests.guests.lab.shell import wait_until
 from tests.guests.libvirt_operator import DomainOperator, restore, save
@@ -35,21 +34,6 @@ def operator(calm_domain: DomainGuest) -> Iterator[DomainOperator]:
     """Somebody with frostwatch and the module's guest."""
     with DomainOperator(calm_domain) as somebody:
         yield somebody
-
-
-def in_the_hook(
-    guest: DomainGuest, operator: DomainOperator, seconds: float | None = None, **times: Any
-) -> Running:
-    """Begin a freeze, and return when its hook runs; `release_hook` ends it, or so many seconds."""
-    hooks = len(guest.hook_log())
-    if seconds is None:
-        guest.held_hook()
-    else:
-        guest.slow_hook(seconds)
-    running = operator.freeze(**times)
-    running.wait_event(EventKind.SENT)
-    wait_until(lambda: len(guest.hook_log()) > hooks, PATIENCE_S, "the hook")
-    return running
 
 
 def assert_certified(running: Running, frozen: int = 2) -> None:

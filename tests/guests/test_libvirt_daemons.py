@@ -25,12 +25,12 @@ from agentclient.model.states import (
     RunState,
 )
 from tests.guests.command import ROOT, ended, holders_of
+from tests.guests.freezing import in_the_hook
 from tests.guests.lab import PATIENCE_S, DomainGuest, Libvirtd, start_bare
 from tests.guests.lab.shell import wait_until
 from tests.guests.lab.sshd import HOST, Sshd
 from tests.guests.libvirt_copying import domains_alone
 from tests.guests.libvirt_operator import DomainOperator
-from tests.guests.test_libvirt import in_the_hook
 
 # What an operator may notice at all, and a loaded machine still keeps.
 

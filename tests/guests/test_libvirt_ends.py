@@ -9,10 +9,10 @@ import pytest
 
 from agentclient.model.events import EventKind
 from agentclient.model.states import Cause, OutcomeKind, Stuck
+from tests.guests.freezing import in_the_hook
 from tests.guests.lab import PATIENCE_S, DomainGuest, Libvirtd, boot_domain
 from tests.guests.lab.shell import wait_until
 from tests.guests.libvirt_operator import DomainOperator
-from tests.guests.test_libvirt import in_the_hook
 
 pytestmark = pytest.mark.soak
 

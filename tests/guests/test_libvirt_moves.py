@@ -14,10 +14,10 @@ from agentclient.model.events import EventKind
 from agentclient.model.outcome import ThawOutcome
 from agentclient.model.states import Cause, OutcomeKind, Stuck
 from tests.guests.command import ROOT, Json, ended, holders_of
+from tests.guests.freezing import in_the_hook
 from tests.guests.lab import PATIENCE_S, DomainGuest, Libvirtd, boot_domain
 from tests.guests.lab.shell import wait_until
 from tests.guests.libvirt_operator import DomainOperator, restore, save
-from tests.guests.test_libvirt import in_the_hook
 
 pytestmark = pytest.mark.soak
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import pytest
 
 from agentclient.model.events import EventKind
 from agentclient.model.states import Cause, OutcomeKind, Phase, Refusal
-from tests.guests.freezing import Operator, Running, assert_certified, evidence, value
+from tests.guests.freezing import Operator, Running, assert_certified, evidence, in_the_hook, value
 from tests.guests.lab import PATIENCE_S, Guest
 from tests.guests.lab.shell import wait_until
 from tests.guests.qmp_proxy import PoorerMonitor
@@ -19,16 +18,6 @@ RESPAWNS = pytest.mark.parametrize(
     "respawn", [AT_ONCE, LATER, NEVER], ids=["at-once", "later", "never"]
 )
 SIGNALS = pytest.mark.parametrize("signal", ["KILL", "TERM"])
-
-
-def in_the_hook(guest: Guest, operator: Operator, **times: Any) -> Running:
-    """Begin a freeze, and wait until its hook runs, which `release_hook` ends."""
-    hooks = len(guest.hook_log())
-    guest.held_hook()
-    running = operator.freeze(**times)
-    running.wait_event(EventKind.SENT)
-    guest.shell(f"while [ $(wc -l </run/lab/hook.log) -le {hooks} ]; do sleep 0.02; done")
-    return running
 
 
 def thaw_s(respawn: float | None) -> float:

@@ -20,11 +20,12 @@ from agentclient.model.snapshot import VmState
 from agentclient.model.states import Cause, FreezeState, OutcomeKind, Refusal
 from tests.guests.command import ROOT, ended, holders_of, kill_holder_and_console
 from tests.guests.cut_link import CutLink
+from tests.guests.freezing import in_the_hook
 from tests.guests.lab import DomainGuest, Libvirtd
 from tests.guests.lab.shell import wait_until
 from tests.guests.lab.sshd import HOST, Sshd
 from tests.guests.libvirt_operator import DomainOperator
-from tests.guests.test_libvirt import assert_certified, in_the_hook
+from tests.guests.test_libvirt import assert_certified
 from tests.processes import children, told
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(600)]
