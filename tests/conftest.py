@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 # Python ignores these two by itself, and lets its children have them.
 _PYTHONS_OWN = {signal.SIGPIPE, signal.SIGXFSZ}
 _LONG = 200
+_TOLD_LINES = 40
 _HOMES = itertools.count()
 
 
@@ -55,6 +56,14 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 20)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Tell why tests were run once more: what fails once in a while fails on a slow machine."""
+    for report in terminalreporter.getreports("rerun"):
+        terminalreporter.section(f"RERUN {report.nodeid}", sep="_")
+        told = report.longreprtext.splitlines()
+        terminalreporter.write_line("\n".join(told[-_TOLD_LINES:]))
 
 
 def pytest_make_parametrize_id(val: object) -> str | None:
