@@ -15,6 +15,7 @@ from agentclient.holder.messages import ConsoleMessage, HolderMessage, receive, 
 from agentclient.holder.other_holder import OtherHolder
 from agentclient.journal.identity import this_process
 from agentclient.model.vm import Vm, VmId
+from tests.waiting import until
 
 VM = Vm(VmId("socket", "db1"))
 KEY = {"key": "a#1"}
@@ -37,7 +38,7 @@ class Harness:
         self.control.settimeout(PATIENCE_S)
         self.guest.settimeout(PATIENCE_S)
         self.holder = Holder(theirs, self.process.pid)
-        self.holder._requests.open()
+        self._listen()
         self._ends = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -52,6 +53,15 @@ class Harness:
         self.say(ConsoleMessage.INTENT, bound_s=60.0, hold_s=HOLD_S)
         self.exchange.sendall(FREEZE_LINE)
         assert self.guest.recv(4096) == FREEZE_LINE
+
+    def _listen(self) -> None:
+        """Listen; the last holder of this process keeps the name until its thread has ended."""
+
+        def listens() -> bool:
+            self.holder._requests.open()
+            return self.holder._requests._listener.listens
+
+        until(listens, "the name")
 
     def _run(self) -> None:
         while not self._ends.is_set():
