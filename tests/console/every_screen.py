@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from textual.filter import Monochrome
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -31,24 +34,45 @@ def wanted(look: str) -> list[tuple[str, str]]:
 
 
 async def draw(still: StillClock, config: pytest.Config, name: str, size: str, look: str) -> None:
-    """Draw a screen, and compare it with its picture."""
+    """Draw a screen, and compare it with its picture; in colour, with that in greyscale as well."""
     signs = Signs(ascii=look == "ascii")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir("/")  # dialogs begin with the folder of the console
         if look == "grey":
             patch.setenv("NO_COLOR", "1")
-        seen = await _seen(still, name, size, signs)
+        async with _session(still, name, size, signs) as pilot:
+            seen = await _at_rest(pilot)
+            grey = await _in_greyscale(pilot) if look == "colour" and name not in COLOURED else ""
     if look == "ascii":
         assert seen.isascii()
     compare(f"{name}-{size}-{look}", seen, config)
+    if grey:
+        compare(f"{name}-{size}-grey", grey, config)
 
 
-async def _seen(still: StillClock, name: str, size: str, signs: Signs) -> str:
+@asynccontextmanager
+async def _session(
+    still: StillClock, name: str, size: str, signs: Signs
+) -> AsyncIterator[Pilot[Any]]:
     if name in PLAYED:
         async with PLAYED[name](signs, SIZES[size]) as pilot:
-            return await _at_rest(pilot)
+            yield pilot
+        return
     async with shown(ALL[name], still, signs, SIZES[size]) as session:
-        return await _at_rest(session.pilot)
+        yield session.pilot
+
+
+async def _in_greyscale(pilot: Pilot[Any]) -> str:
+    """Do to a console what `NO_COLOR` does to it at its start; return what is on the screen."""
+    app = pilot.app
+    app.no_color = True
+    app._filters.append(Monochrome())
+    app.refresh_css(animate=False)
+    for screen in app.screen_stack:
+        for widget in screen.walk_children(with_self=True):
+            widget.refresh()
+    await pilot.pause()
+    return await _at_rest(pilot)
 
 
 async def _at_rest(pilot: Pilot[Any]) -> str:

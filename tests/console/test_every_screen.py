@@ -1,4 +1,4 @@
-"""Every screen at three sizes: pictures that are compared, here in colour.
+"""Every screen at three sizes, in colour and in greyscale: pictures that are compared.
 
 After a change on purpose: ``pytest tests/console/test_every_screen*.py --snapshot-update``, and
 look at what differs: a picture is a text, the letters of each line and below them their styles.
