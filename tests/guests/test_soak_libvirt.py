@@ -264,13 +264,13 @@ def begins(guest: DomainGuest, fault: Fault) -> int:
     hooks = len(guest.hook_log())
     if fault.hook_s:
         guest.slow_hook(fault.hook_s)
+    time.sleep(PORT_TOLD_S)  # the agent may have just started
     return hooks
 
 
 def strikes(guest: DomainGuest, fault: Fault, hooks: int) -> None:
     if fault.hook_s:
         await_hook(guest, hooks)
-        time.sleep(PORT_TOLD_S)
         fault.act(guest)
 
 
