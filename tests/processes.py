@@ -1,9 +1,28 @@
-"""What the kernel says of the processes that a test has to do with."""
+"""The processes that a test has to do with, and what the kernel says of them."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
+
+_Said = TypeVar("_Said", str, bytes)
+
+
+@contextmanager
+def killed_on_failure(process: subprocess.Popen[_Said]) -> Iterator[subprocess.Popen[_Said]]:
+    """Yield a child; kill it if what is done meanwhile fails.
+
+    Python's own way waits until it ends by itself: for ever, where the test was to end it.
+    """
+    with process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
 
 
 def told(pid: int | str, file: str) -> str:

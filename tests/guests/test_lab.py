@@ -29,6 +29,7 @@ from tests.guests.lab import (
     saved,
 )
 from tests.guests.lab.shell import wait_until
+from tests.processes import killed_on_failure
 
 ROOT = Path(__file__).parents[2]
 
@@ -418,7 +419,8 @@ def test_main_runs_a_command_with_guests_alive() -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_main_takes_everything_down_on_a_signal(number: signal.Signals) -> None:
     lab = [sys.executable, "-m", "tests.guests.lab", "--guests", "1"]
-    with subprocess.Popen(lab, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+    started = subprocess.Popen(lab, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    with killed_on_failure(started) as process:
         assert process.stdout is not None
         socket = Path(process.stdout.readline().partition("agent=")[2].partition(",")[0])
         assert socket.exists()

@@ -22,6 +22,7 @@ from tests.guests.command import ROOT, holders_of
 from tests.guests.lab import PATIENCE_S, DomainGuest, Libvirtd, boot_domain
 from tests.guests.lab.shell import wait_until
 from tests.guests.libvirt_operator import DomainOperator
+from tests.processes import killed_on_failure
 
 pytestmark = pytest.mark.soak
 
@@ -96,13 +97,14 @@ def test_how_soon_a_killed_console_is_followed_by_a_thaw(
     for _ in range(CONSOLES):
         # Others may have a guest of that name on this machine.
         words = ["-c", libvirtd.uri, "freeze", "libvirt:db1", "--hold", "100", "--json"]
-        with subprocess.Popen(
+        started = subprocess.Popen(
             [sys.executable, "-m", "tui.main", *words],
             cwd=ROOT,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-        ) as console:
+        )
+        with killed_on_failure(started) as console:
             assert console.stdout is not None
             assert console.stderr is not None
             held = any('"event": "held"' in line for line in console.stdout)

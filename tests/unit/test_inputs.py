@@ -23,6 +23,7 @@ from agentclient.journal.identity import this_process
 from agentclient.model.vm import AgentChannel, MonitorChannel, Peer, Process, Vm, VmId
 from agentclient.operations.rescue.monitor_rungs import Writes
 from agentclient.protocol.qmp import QmpFailure, QmpReply
+from tests.processes import killed_on_failure
 from tests.unit.fakes import Clock, Error, FakeQemu, monitor_endpoint
 
 VM = Vm(VmId("qemu", "a"), AgentChannel(Path("/x.qga")), MonitorChannel(Path("/x.qmp")))
@@ -155,7 +156,7 @@ def test_a_vms_own_terminal_is_typed_at(pty: tuple[int, Path]) -> None:
 def test_another_terminal_gets_no_byte(pty: tuple[int, Path]) -> None:
     behind, path = pty
     serial = Serial("serial0", f"pty:{path}")
-    with subprocess.Popen(["sleep", "60"], close_fds=True) as other:
+    with killed_on_failure(subprocess.Popen(["sleep", "600"], close_fds=True)) as other:
         _, fields = stat_fields(Path(f"/proc/{other.pid}"))
         stranger = Peer(Process(other.pid, start_ticks(fields)), os.getuid())
         for peer in (None, OTHER_USER, stranger, Peer(Process(os.getpid(), 1), os.getuid())):

@@ -27,6 +27,7 @@ from agentclient.backends.libvirt.watched_domain import WatchedDomain, run_state
 from agentclient.model.errors import BadInput
 from agentclient.model.states import RunState
 from agentclient.model.vm import LIBVIRT_SOURCE, Process, Vm, VmId
+from tests.processes import killed_on_failure
 
 UUID = "46eb9f11-4b64-487c-8a8b-f8abfa3617e3"
 
@@ -194,7 +195,7 @@ def test_a_process_that_was_started_to_take_a_guest_says_so(
     words: list[str], takes: bool | None
 ) -> None:
     sleeps = [sys.executable, "-I", "-S", "-c", "input()", *words]
-    with subprocess.Popen(sleeps, stdin=subprocess.PIPE) as child:
+    with killed_on_failure(subprocess.Popen(sleeps, stdin=subprocess.PIPE)) as child:
         while not Path(f"/proc/{child.pid}/cmdline").read_bytes():
             pass  # the kernel is about to write it
         assert was_to_take_a_guest(f"{SYSTEM}#{UUID}#3#{child.pid}.99") is takes

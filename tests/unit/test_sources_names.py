@@ -25,6 +25,7 @@ from agentclient.fleet.store import Fleet
 from agentclient.model.errors import BadInput
 from agentclient.model.vm import Peer, Process, Vm
 from agentclient.operations.refusals import refuse_by_configuration
+from tests.processes import killed_on_failure
 from tests.unit.fake_proc import FakeProc
 from tests.unit.no_thread import each_lack
 
@@ -180,7 +181,8 @@ def qemu(tmp_path: Path) -> Iterator[tuple[Process, Path]]:
         "import socket, sys, time; s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]);"
         "s.listen(8); print(flush=True); time.sleep(600)"
     )
-    with subprocess.Popen([sys.executable, "-c", serve, path], stdout=subprocess.PIPE) as process:
+    command = [sys.executable, "-c", serve, str(path)]
+    with killed_on_failure(subprocess.Popen(command, stdout=subprocess.PIPE)) as process:
         assert process.stdout is not None
         process.stdout.readline()
         _, fields = stat_fields(Path(f"/proc/{process.pid}"))

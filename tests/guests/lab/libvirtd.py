@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import uuid
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Self
 
@@ -23,6 +24,7 @@ from tests.guests.lab.libvirt_programs import Programs, ensure, not_root, on_hos
 from tests.guests.lab.patience import PATIENCE_S
 from tests.guests.lab.release import tool, wanted
 from tests.guests.lab.shell import wait_until
+from tests.processes import killed_on_failure
 
 _KEEPER = Path(__file__).with_name("keeper.py")
 _VIRSH_S = 120.0
@@ -97,18 +99,14 @@ class Libvirtd:
             VirshError: it fails.
         """
         with self.start_virsh(*arguments) as child:
-            try:
-                said, complaint = child.communicate(timeout=timeout)
-            except BaseException:
-                child.kill()
-                raise
+            said, complaint = child.communicate(timeout=timeout)
         if child.returncode != 0:
             raise VirshError(f"virsh {shlex.join(arguments)}: {complaint.strip()}")
         return said
 
-    def start_virsh(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start one of virsh's commands, which may take long."""
-        return subprocess.Popen(
+    def start_virsh(self, *arguments: str) -> AbstractContextManager[subprocess.Popen[str]]:
+        """Start one of virsh's commands, which may take long; it ends if what follows fails."""
+        virsh = subprocess.Popen(
             [tool("virsh") or "virsh", "--connect", self.uri, *arguments],
             env=os.environ | {"LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
@@ -116,6 +114,7 @@ class Libvirtd:
             stderr=subprocess.PIPE,
             text=True,
         )
+        return killed_on_failure(virsh)
 
     def wait_ready(self) -> None:
         """Wait until it answers.
