@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from agentclient.access.access_pool import AccessPool
-from agentclient.access.guest_access import Holders
+from agentclient.access.guest_access import GuestAccess, Holders
 from agentclient.access.local_access import LocalAccess, holders_of
 from agentclient.fleet.others import HeldChannels
 from agentclient.fleet.store import Fleet
@@ -39,20 +39,30 @@ class HolderNames:
             state: what is known of the VM.
             now: seconds of the monotonic clock.
         """
-        if not self._is_wanted(state) or now - self._named_at < EVERY_S:
+        access = self._accesses.of(state.vm)
+        if not isinstance(access, LocalAccess):
+            self._name_caller(state, access)
+        elif self._is_wanted(state) and now - self._named_at >= EVERY_S:
+            self._named_at = now
+            for vm_id, holders in self._found().items():
+                self._take(vm_id, holders)
+
+    def _name_caller(self, state: VmState, access: GuestAccess) -> None:
+        """Name whose command keeps an agent that is reached by calls: a guess may be known by now.
+
+        To ask costs nothing.
+        """
+        if state.agent.state is not AgentState.BUSY:
             return
-        self._named_at = now
-        for vm_id, holders in self._found(state).items():
-            self._take(vm_id, holders)
+        holders = access.holders()
+        if state.agent.detail is None or (holders and holders.words != state.agent.detail):
+            self._take(state.id, holders or Holders(None, None))
 
     def _is_wanted(self, state: VmState) -> bool:
         busy = state.agent.state is AgentState.BUSY
         return busy and (state.agent.detail is None or self._held.is_to_be_named(state.id))
 
-    def _found(self, state: VmState) -> Mapping[VmId, Holders]:
-        access = self._accesses.of(state.vm)
-        if not isinstance(access, LocalAccess):
-            return {state.id: access.holders() or Holders(None, None)}
+    def _found(self) -> Mapping[VmId, Holders]:
         wanted = [one for one in self._fleet.states() if self._is_wanted(one)]
         all_of_them = [self._accesses.of(one.vm) for one in wanted]
         return holders_of(one for one in all_of_them if isinstance(one, LocalAccess))

@@ -40,6 +40,7 @@ class MemoryGuest:
     Attributes:
         start: which start of it this is; the next one has another number.
         hangs: calls about it don't return before this is set.
+        kept_by: whose command keeps the agent, as its source shows it to a visit.
         dies: the agent dies in its freeze, of this cause.
     """
 
@@ -55,6 +56,7 @@ class MemoryGuest:
     freeze_s: float = 0.0
     busy: str | None = None
     suspect: str | None = None
+    kept_by: str | None = None
     dies: Cause | None = None
     counts: int = 2
     unknown: bool = False
@@ -98,11 +100,16 @@ class MemoryCalls:
 
     def observe(self, timeout_s: float) -> MonitorView:
         self._guest.hangs.wait(60.0)
-        return MonitorView(RunState.RUNNING, port_open=self._guest.agent, gone=self.is_gone())
+        return MonitorView(
+            RunState.RUNNING,
+            port_open=self._guest.agent,
+            gone=self.is_gone(),
+            client=self.busy is not None,
+        )
 
     @property
     def busy(self) -> str | None:
-        return None
+        return self._guest.kept_by
 
     def suspect(self) -> str | None:
         return self._guest.suspect

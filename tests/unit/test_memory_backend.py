@@ -213,6 +213,15 @@ def test_what_was_left_there_is_found_and_settled(cloud: Cloud) -> None:
     assert (row.settled, row.note) == (True, FOUND_THAWED)
 
 
+def test_who_keeps_an_agent_by_its_looks_is_named_as_soon_as_it_is_known(cloud: Cloud) -> None:
+    guest = cloud.backend.guests["db1"]
+    for word in ("by its looks virsh domfsfreeze (pid 4711)", "another caller's freeze"):
+        guest.kept_by = word
+        cloud.visit()
+        agent = cloud.state("db1").agent
+        assert (agent.state, agent.detail) == (AgentState.BUSY, word)
+
+
 def test_its_window_ends_when_its_source_says_so(cloud: Cloud) -> None:
     cloud.visit()
     one = cloud.state("db1").vm
