@@ -247,11 +247,22 @@ class HolderClient:
     def _started(self) -> HolderProcess:
         """Return the running holder, or start a new one."""
         with self._starting:
-            if self._left:
-                raise NoHolder("frostwatch is leaving")
-            if self._holder is None or self._holder.pid is None:
-                self._holder = started(self._heard, self._lost)
-            return self._holder
+            self._stays()
+            holder = self._holder
+            if holder is None or holder.pid is None:
+                holder = started(self._heard, self._lost)
+                with self._lock:
+                    self._holder = holder
+                try:
+                    self._stays()
+                except NoHolder:  # who left meanwhile knew nothing of it
+                    holder.leave()
+                    raise
+            return holder
+
+    def _stays(self) -> None:
+        if self._left:
+            raise NoHolder("frostwatch is leaving")
 
     def _heard(self, body: Body) -> None:
         with self._lock:

@@ -32,7 +32,7 @@ Make = Callable[[], BaseException]
 Scope = Callable[[FrameType], bool]
 
 _PACKAGE: Final = os.sep + "agentclient" + os.sep
-_DRILL: Final = _PACKAGE + "drill" + os.sep
+_DRILL: Final = _PACKAGE + "backends" + os.sep + "drill" + os.sep
 
 
 def os_error(number: int) -> Make:
@@ -179,10 +179,10 @@ class Injector:
         real = getattr(one.owner, one.attribute)
 
         def instead(*arguments: Any, **named: Any) -> Any:
-            failure = self._failure(one, sys._getframe(1))
-            if failure is not None:
-                raise failure
             try:
+                failure = self._failure(one, sys._getframe(1))
+                if failure is not None:
+                    raise failure
                 return real(*arguments, **named)
             finally:
                 del arguments, named  # a traceback would keep what they hold

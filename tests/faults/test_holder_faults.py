@@ -7,6 +7,7 @@ end, or somebody was told loudly that it may not be; nothing hangs; no exception
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
 from collections import Counter
@@ -28,6 +29,8 @@ from agentclient.operations.operation import AnyOperation
 from tests.faults.holder_under_fault import command
 from tests.faults.inject import FOR_EVER, Injector, Point, sample
 from tests.faults.simulated import Simulated
+from tests.processes import children, words_of
+from tests.waiting import until
 
 # Nothing may take longer; most take a second.
 OUTCOME_S = 60.0
@@ -77,14 +80,14 @@ class Run:
         return outcome
 
     def await_text(self, words: str) -> None:
-        until = time.monotonic() + THAWED_S
+        end = time.monotonic() + THAWED_S
         while not any(words in text for text in self.texts):
-            assert time.monotonic() < until, self.texts
+            assert time.monotonic() < end, self.texts
             time.sleep(0.02)
 
     def await_thaw(self) -> bool:
-        until = time.monotonic() + THAWED_S
-        while self.guest.frozen and time.monotonic() < until:
+        end = time.monotonic() + THAWED_S
+        while self.guest.frozen and time.monotonic() < end:
             time.sleep(0.01)
         return not self.guest.frozen
 
@@ -190,17 +193,29 @@ class Stage:
                     run.judge(for_ever=any(p and p.lasts == FOR_EVER for p in (ours, holders)))
                 finally:
                     run.operations.stop(1.0)
-                    _reap(run.holder)
+                    _reap(run)
         counts = Counter(seen.read_text().split()) if seen.exists() else Counter[str]()
         return run, calls, counts
 
 
-def _reap(holder: HolderClient) -> None:
-    """Wait until no holder is left, so that none lives on into the next run."""
-    until = time.monotonic() + THAWED_S
-    while holder.pid is not None and time.monotonic() < until:
+def _reap(run: Run) -> None:
+    """Wait until no holder is left, so that none lives on into the next run.
+
+    Also none that the console has given up: it has a guest to thaw, finds it thawed, and ends.
+    """
+    end = time.monotonic() + THAWED_S
+    while (left := _holders()) and time.monotonic() < end:
         time.sleep(0.01)
-    assert holder.pid is None, "a holder does not leave"
+    for pid in left:
+        os.kill(pid, signal.SIGKILL)
+    assert not left, f"a holder does not leave: {run.texts}"
+    until(lambda: run.holder.pid is None, "the console's own knowledge of that")
+
+
+def _holders() -> list[int]:
+    """Return the holders that this process has started and that have not ended."""
+    pids = children(os.getpid())
+    return [one for one in pids if any("holder_under_fault" in word for word in words_of(one))]
 
 
 @pytest.fixture

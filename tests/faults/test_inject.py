@@ -10,6 +10,7 @@ import pytest
 from agentclient.access.self_check import own_uuid
 from agentclient.access.stream import UnixChannel
 from tests.faults.inject import CALLS, Injector, Point, sample
+from tests.faults.simulated import Simulated
 
 
 def exchange() -> bytes:
@@ -24,6 +25,16 @@ def test_calls_of_ours_are_counted_and_others_are_not() -> None:
         assert exchange() == b"word"
     assert calls.counts == {"send": 1, "recv": 1}, "the pair itself is this test's"
     assert {point.call for point in calls.points()} == {"send", "recv"}
+
+
+def test_calls_of_a_simulated_guest_are_not_counted(tmp_path: Path) -> None:
+    with Simulated(tmp_path) as guest, Injector() as calls:
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(str(tmp_path / "agent"))
+            client.sendall(b'{"execute": "guest-ping"}\n')
+            assert b"return" in client.recv(100)
+        assert not guest.frozen
+    assert calls.counts == {}
 
 
 def test_each_point_fails_once_and_everything_is_put_back(tmp_path: Path) -> None:

@@ -17,11 +17,15 @@ from typing import Any
 
 import pytest
 
+from agentclient.access.stream import UnixChannel
+from agentclient.holder.client import HolderClient
 from agentclient.holder.main import Holder
 from agentclient.holder.messages import ConsoleMessage, receive, send
-from agentclient.holder.process import NoHolder, started
+from agentclient.holder.process import HolderProcess, NoHolder, started
+from agentclient.model.vm import AgentChannel, Vm, VmId
 from agentclient.protocol.qga_commands import STATUS, THAW
 from tests.unit.no_thread import each_lack
+from tests.waiting import until
 
 PATIENCE_S = 60.0
 KEY = {"key": "a#1"}
@@ -226,3 +230,22 @@ def test_without_memory_for_a_holder_it_is_said(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(subprocess, "Popen", none)
     with pytest.raises(NoHolder, match="no memory is left for it"):
         started(lambda _: None, lambda _: None)
+
+
+def test_a_holder_that_starts_while_its_console_leaves_is_left_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The console may be a library's: its process goes on, and would keep the holder."""
+    client, holders = HolderClient(), list[HolderProcess]()
+
+    def slowly(*arguments: Any) -> HolderProcess:
+        holders.append(started(*arguments))
+        client.close()
+        return holders[0]
+
+    monkeypatch.setattr("agentclient.holder.client.started", slowly)
+    vm = Vm(VmId("socket", "db1"), agent=AgentChannel(Path("/nowhere")))
+    ours, theirs = socket.socketpair()
+    with ours, theirs, pytest.raises(NoHolder, match="frostwatch is leaving"):
+        client.arm(vm, UnixChannel(ours), 5.0)
+    until(lambda: holders[0].pid is None, "the holder's end")
