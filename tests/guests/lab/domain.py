@@ -6,12 +6,13 @@ import os
 import select
 import signal
 from dataclasses import replace
+from pathlib import Path
 from typing import Unpack
 from xml.sax.saxutils import escape, quoteattr
 
 from tests.guests.lab.guest import Guest
 from tests.guests.lab.image import Image
-from tests.guests.lab.libvirtd import Libvirtd
+from tests.guests.lab.libvirtd import Libvirtd, VirshError
 from tests.guests.lab.options import (
     AGENT_PORT,
     BootOptions,
@@ -180,8 +181,18 @@ class DomainGuest(Guest):
     def _start(self, built: Image) -> Running:
         file = self.places.directory / "domain.xml"
         file.write_text(self._xml(built))
-        self.daemon.virsh("create", str(file))
+        wait_until(lambda: self._created(file), PATIENCE_S, "the end of the last one of that name")
         return self._started_by_libvirt()
+
+    def _created(self, file: Path) -> bool:
+        """Create the domain; False while libvirt does not know that the last one's QEMU ended."""
+        try:
+            self.daemon.virsh("create", str(file))
+        except VirshError as error:
+            if "already exists" not in str(error):
+                raise
+            return False
+        return True
 
     def _started_by_libvirt(self) -> DaemonsChild:
         pid_file = self.daemon.folder / "r/libvirt/qemu/run" / f"{self.name}.pid"
