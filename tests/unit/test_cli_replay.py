@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def journal(tmp_path: Path) -> Journal:
     entry.armed()
     add_event(entry, first, EventKind.SENT, "freeze sent")
     put(made, second)
+    time.sleep(0.002)  # the journal keeps milliseconds
     add_event(entry, first, EventKind.VERDICT, "lost: no answer will come", outcome=LOST)
     add_event(entry, first, EventKind.OUTCOME, "it MAY BE FROZEN", outcome=LOST)
     number(made, entry)
