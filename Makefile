@@ -9,7 +9,7 @@ OTHER := FROSTWATCH_LAB_RELEASE=other
 AGAIN := --reruns 1
 # The tests start hundreds of Pythons, and workers that read all tests: what is compiled is kept.
 export PYTHONDONTWRITEBYTECODE :=
-# Nine on two cores, since guests often wait; files in the order given, the longest first.
+# Ten on two cores, since guests and consoles wait as well; files in the order given, longest first.
 TESTS = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder $(AGAIN)
 
 .DEFAULT_GOAL := help
@@ -31,20 +31,20 @@ check: $(DEV)
 	$(BIN)/lint-imports
 
 # The longest: it is seen as it goes (`+`), and of the others what they print when they have ended.
-guests: compiled
+guests: compiled packages
 	+$(TESTS) -n 4 tests/faults tests/guests
 
-other: compiled
+other: compiled packages
 	$(OTHER) $(TESTS) -n 1 -m both tests/guests
 
-console: compiled
-	$(TESTS) -n 2 tests/console
+console: compiled packages
+	$(TESTS) -n 3 tests/console
 
-unit: compiled
+unit: compiled packages
 	$(TESTS) -n 2 tests/unit
 
 # Once, and not by each worker at the same time.
-compiled: $(DEV) packages
+compiled: $(DEV)
 	-@$(BIN)/python -m pytest --collect-only -q tests >/dev/null
 
 lab: $(DEV) packages ## boot three small guests, and open the console on them
