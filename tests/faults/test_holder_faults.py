@@ -187,28 +187,30 @@ class Stage:
         )
         with Simulated(folder, SLOW_HOOK_S if scene is give_up else 0.1) as guest:
             run = Run(guest, escaped=escaped)
+            for_ever = any(point and point.lasts == FOR_EVER for point in (ours, holders))
             with Injector(point=ours) as calls:
                 try:
                     scene(run)
-                    run.judge(for_ever=any(p and p.lasts == FOR_EVER for p in (ours, holders)))
+                    run.judge(for_ever=for_ever)
                 finally:
                     run.operations.stop(1.0)
-                    _reap(run)
+                    _reap(run, for_ever=for_ever)
         counts = Counter(seen.read_text().split()) if seen.exists() else Counter[str]()
         return run, calls, counts
 
 
-def _reap(run: Run) -> None:
+def _reap(run: Run, *, for_ever: bool) -> None:
     """Wait until no holder is left, so that none lives on into the next run.
 
-    Also none that the console has given up: it has a guest to thaw, finds it thawed, and ends.
+    Also none that the console has given up: it has a guest to thaw, finds it thawed, and ends. One
+    whose calls fail for ever tries for ever.
     """
-    end = time.monotonic() + THAWED_S
+    end = time.monotonic() + (0.0 if for_ever else THAWED_S)
     while (left := _holders()) and time.monotonic() < end:
         time.sleep(0.01)
     for pid in left:
         os.kill(pid, signal.SIGKILL)
-    assert not left, f"a holder does not leave: {run.texts}"
+    assert for_ever or not left, f"a holder does not leave: {run.texts}"
     until(lambda: run.holder.pid is None, "the console's own knowledge of that")
 
 
