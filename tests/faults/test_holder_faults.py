@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -133,7 +134,7 @@ def holder_dies(run: Run) -> None:
     run.begin(30.0)
     run.held.wait(OUTCOME_S)
     if run.holder.pid is not None:
-        os.kill(run.holder.pid, 9)
+        _kill(run.holder.pid)
     run.outcome()
 
 
@@ -209,9 +210,14 @@ def _reap(run: Run, *, for_ever: bool) -> None:
     while (left := _holders()) and time.monotonic() < end:
         time.sleep(0.01)
     for pid in left:
-        os.kill(pid, signal.SIGKILL)
+        _kill(pid)
     assert for_ever or not left, f"a holder does not leave: {run.texts}"
     until(lambda: run.holder.pid is None, "the console's own knowledge of that")
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
 
 
 def _holders() -> list[int]:
