@@ -194,6 +194,7 @@ def test_a_console_stopped_while_its_call_is_pending(site: Site) -> None:
 def test_a_console_that_leaves_in_a_hurry_leaves_it_to_the_holder(site: Site) -> None:
     site.set(freeze_s=5.0)
     console = site.freeze_until("sent", "--hold", "60")
+    (holder,) = holders_of(console.pid)
     until_true(lambda: FREEZE in site.guest["called"])
     for _ in range(10):  # those that it hears at once are one request
         console.send_signal(signal.SIGINT)
@@ -203,6 +204,7 @@ def test_a_console_that_leaves_in_a_hurry_leaves_it_to_the_holder(site: Site) ->
     _, told, _ = ended(console)
     assert told[-1]["settled"] is False
     until_true(lambda: THAW in site.guest["called"] and thawed(site))
+    await_end_of(holder)
 
 
 def test_a_server_that_comes_back_later_is_called_again(site: Site) -> None:

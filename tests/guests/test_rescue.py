@@ -68,7 +68,7 @@ def dead(calm: Guest) -> Iterator[Guest]:
 
 def test_connecting_alone_releases_an_agent_that_spins(calm: Guest, operator: Operator) -> None:
     spin(calm)
-    running = operator.rescue(Rung.CONNECT)
+    running = operator.rescue(Rung.CONNECT, hold_s=10.0)
     outcome = running.rescue_outcome()
     assert (outcome.found, outcome.ok) == (RungResult.ANSWERS, False)
     assert outcome.state is FreezeState.FROZEN
@@ -191,7 +191,7 @@ def test_an_agent_that_returns_is_thawed(dead: Guest, operator: Operator) -> Non
 
 def test_waiting_ends_by_itself_and_when_it_is_stopped(dead: Guest, operator: Operator) -> None:
     outcome = operator.rescue(Rung.WAIT, wait_s=1.0).rescue_outcome()
-    assert (outcome.found, outcome.ok) == (RungResult.NO_AGENT, False)
+    assert (outcome.found, outcome.ok) == (RungResult.NO_AGENT, False), outcome
     assert 0.9 < outcome.seconds < PATIENCE_S
     running = operator.rescue(Rung.WAIT)
     running.wait_progress(lambda progress: progress.what == "rescue")
