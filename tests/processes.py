@@ -45,11 +45,27 @@ def threads(pid: int) -> list[str]:
 
 
 def children(pid: int) -> list[int]:
-    """Return the children of a process, of all its threads; none if it has ended."""
-    return [int(one) for thread in threads(pid) for one in told(thread, "children").split()]
+    """Return the children of a process, of all its threads; none if it has ended.
+
+    By the parents of all processes: the kernel's own list of children may lack some while another
+    one ends.
+    """
+    return _of_parents(_parents(), pid)
 
 
 def descendants(pid: int) -> list[int]:
     """Return the children of a process, and theirs."""
-    own = children(pid)
-    return [*own, *(each for child in own for each in descendants(child))]
+    parents, found = _parents(), [pid]
+    for one in found:  # which grows meanwhile
+        found += _of_parents(parents, one)
+    return found[1:]
+
+
+def _of_parents(parents: dict[int, int], pid: int) -> list[int]:
+    return [child for child, parent in parents.items() if parent == pid]
+
+
+def _parents() -> dict[int, int]:
+    pids = [int(one.name) for one in Path("/proc").iterdir() if one.name.isdecimal()]
+    fields = {pid: told(pid, "stat").rpartition(")")[2].split() for pid in sorted(pids)}
+    return {pid: int(of[1]) for pid, of in fields.items() if of}

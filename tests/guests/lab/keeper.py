@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 PR_SET_CHILD_SUBREAPER = 36
@@ -28,15 +29,25 @@ def main(command: list[str]) -> None:
     _start(command)
     for _ in sys.stdin:
         _start(command)
-    while children := _children():
-        for child in children:
-            os.kill(child, signal.SIGKILL)
+    while _any_left():
+        for child in _children():
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
         time.sleep(_FIND_S)
 
 
 def _start(command: list[str]) -> None:
     pid = os.posix_spawnp(command[0], command, os.environ, setsigdef=[signal.SIGCHLD])
     print(pid, flush=True)
+
+
+def _any_left() -> bool:
+    """Whether a child is left; the list of them may lack some while another one ends."""
+    try:
+        os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _children() -> list[int]:
