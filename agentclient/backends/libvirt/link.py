@@ -23,6 +23,7 @@ from agentclient.model.text import printable
 # Seconds between two questions to a daemon whether it is there, and how many may stay unanswered.
 _KEEP_ALIVE: Final = (5, 3)
 _KEEP_ALIVE_FAR: Final = (2, 2)
+_LOOKS: Final = 3
 # So long may a connection take, with hosts on the way to it; ssh's own bounds are shorter, but end
 # neither a shared connection that hangs nor what its configuration starts.
 OPEN_S: Final = 20.0
@@ -131,9 +132,13 @@ def _ssh_ended_after(seconds: float, ended: threading.Event) -> Iterator[None]:
 
 
 def _children_of(thread: int) -> set[int]:
-    """Return the processes that one of our threads has started, and that have not been reaped."""
-    try:
-        text = Path(f"/proc/self/task/{thread}/children").read_text()
-    except OSError:
-        return set()
-    return {int(word) for word in text.split()}
+    """Return the processes that one of our threads has started, and that have not been reaped.
+
+    The kernel's list may lack some while another one ends: it is read more than once.
+    """
+    found: set[int] = set()
+    with suppress(OSError):
+        for _ in range(_LOOKS):
+            text = Path(f"/proc/self/task/{thread}/children").read_text()
+            found.update(int(word) for word in text.split())
+    return found
