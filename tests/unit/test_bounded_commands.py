@@ -113,6 +113,7 @@ def test_no_more_run_or_wait_than_may(tmp_path: Path, monkeypatch: pytest.Monkey
         commands.begin("hook", argv)
     assert time.monotonic() - began < PATIENT_S, "nobody waits for them"
     until(lambda: len(list(tmp_path.glob("[0-9]*"))) == MOST_AT_ONCE, "some run")
+    until(lambda: len(commands._running) == MOST_AT_ONCE, "it knows of them")
     assert len(failures) == 1
     assert f"{MOST_WAITING} wait for their turn" in failures[0]
     running = [one.child for one in commands._running]
