@@ -10,9 +10,11 @@ from typing import NoReturn, Protocol, Unpack
 
 import pytest
 
+from agentclient.access.host.socket_clients import clients
 from tests.guests.both import CHOSEN
 from tests.guests.freezing import Operator
 from tests.guests.lab import (
+    PATIENCE_S,
     BootOptions,
     DomainGuest,
     Guest,
@@ -23,6 +25,7 @@ from tests.guests.lab import (
 )
 from tests.guests.lab import boot as boot_guest
 from tests.guests.lab.release import VARIABLE, wanted
+from tests.guests.lab.shell import wait_until
 from tests.guests.lab.sshd import Sshd
 from tests.guests.seldom import SELDOM
 
@@ -197,6 +200,8 @@ def calm(shared: Guest) -> Iterator[Guest]:
     """The module's shared guest, put back to how it was after each test."""
     yield shared
     shared.calm_down()
+    # A test that failed may have left its freeze to a holder, which thaws it now.
+    wait_until(lambda: not clients(shared.agent_socket), PATIENCE_S, "its channel to be free")
 
 
 @pytest.fixture(scope="module")

@@ -31,6 +31,9 @@ from agentclient.operations.manager import OperationManager
 from agentclient.operations.operation import AnyOperation
 from tests.guests.lab import PATIENCE_S, Guest
 
+# Several guests at once may keep one from its turn for a second.
+_STILL_S = 2.0
+
 
 class Times(TypedDict, total=False):
     """The parts of a `Schedule` that a freeze of a test may have otherwise."""
@@ -327,7 +330,7 @@ def bytes_read(guest: Guest) -> int:
 def all_read(guest: Guest) -> int:
     """The same once it stands still: a guest on a busy host is slow to read what it was sent."""
     last, since = bytes_read(guest), time.monotonic()
-    while time.monotonic() - since < 0.5:
+    while time.monotonic() - since < _STILL_S:
         time.sleep(0.05)
         now = bytes_read(guest)
         if now != last:
