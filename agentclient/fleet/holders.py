@@ -39,6 +39,8 @@ class HolderNames:
             state: what is known of the VM.
             now: seconds of the monotonic clock.
         """
+        if state.agent.state is not AgentState.BUSY:
+            return
         access = self._accesses.of(state.vm)
         if not isinstance(access, LocalAccess):
             self._name_caller(state, access)
@@ -52,8 +54,6 @@ class HolderNames:
 
         To ask costs nothing.
         """
-        if state.agent.state is not AgentState.BUSY:
-            return
         holders = access.holders()
         if state.agent.detail is None or (holders and holders.words != state.agent.detail):
             self._take(state.id, holders or Holders(None, None))
