@@ -12,7 +12,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from agentclient.operations.operation import AnyOperation
 from tests.faults.holder_under_fault import command
 from tests.faults.inject import FOR_EVER, Injector, Point, sample
 from tests.faults.simulated import Simulated
+from tests.guests.faults import signal_process
 from tests.processes import children, words_of
 from tests.waiting import until
 
@@ -134,7 +134,7 @@ def holder_dies(run: Run) -> None:
     run.begin(30.0)
     run.held.wait(OUTCOME_S)
     if run.holder.pid is not None:
-        _kill(run.holder.pid)
+        signal_process(run.holder.pid, signal.SIGKILL)
     run.outcome()
 
 
@@ -210,14 +210,9 @@ def _reap(run: Run, *, for_ever: bool) -> None:
     while (left := _holders()) and time.monotonic() < end:
         time.sleep(0.01)
     for pid in left:
-        _kill(pid)
+        signal_process(pid, signal.SIGKILL)
     assert for_ever or not left, f"a holder does not leave: {run.texts}"
     until(lambda: run.holder.pid is None, "the console's own knowledge of that")
-
-
-def _kill(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
 
 
 def _holders() -> list[int]:
