@@ -23,6 +23,7 @@ from agentclient.model.text import printable
 # Seconds between two questions to a daemon whether it is there, and how many may stay unanswered.
 _KEEP_ALIVE: Final = (5, 3)
 _KEEP_ALIVE_FAR: Final = (2, 2)
+# How often the kernel is asked for the children of a thread.
 _LOOKS: Final = 3
 # So long may a connection take, with hosts on the way to it; ssh's own bounds are shorter, but end
 # neither a shared connection that hangs nor what its configuration starts.
