@@ -7,13 +7,16 @@ DEV := .venv/.dev
 OTHER := FROSTWATCH_LAB_RELEASE=other
 # What fails once is run once more, and told as a rerun: guests under emulation have no real time.
 AGAIN := --reruns 1
+# What tests start beside guests: a browser, and shells that complete.
+TESTED := chromium fish zsh
 # The tests start hundreds of Pythons, and workers that read all tests: what is compiled is kept.
 export PYTHONDONTWRITEBYTECODE :=
 # Ten on two cores, since guests and consoles wait as well; files in the order given, longest first.
 TESTS = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder $(AGAIN)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check guests other console unit compiled lab soak bench pictures man packages clean
+.PHONY: help run test check guests other console unit compiled lab soak bench pictures man packages tested \
+	clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -31,16 +34,16 @@ check: $(DEV)
 	$(BIN)/lint-imports
 
 # The longest: it is seen as it goes (`+`), and of the others what they print when they have ended.
-guests: compiled packages
+guests: compiled tested
 	+$(TESTS) -n 4 tests/faults tests/guests
 
-other: compiled packages
+other: compiled tested
 	$(OTHER) $(TESTS) -n 1 -m both tests/guests
 
-console: compiled packages
+console: compiled tested
 	$(TESTS) -n 3 tests/console
 
-unit: compiled packages
+unit: compiled tested
 	$(TESTS) -n 2 tests/unit
 
 # Once, and not by each worker at the same time.
@@ -50,7 +53,8 @@ compiled: $(DEV)
 lab: $(DEV) packages ## boot three small guests, and open the console on them
 	$(BIN)/python -m tests.guests.lab --guests 3 -- $(BIN)/frostwatch --named-only {vms}
 
-soak: $(DEV) packages ## the tests that take many minutes
+soak: $(DEV) ## the tests that take many minutes
+	@.ci/setup packages $(TESTED) btrfs-progs
 	$(BIN)/python -m pytest -s -m soak --durations=0 --timeout=7200
 
 bench: $(DEV) packages ## what things cost, against baselines of the same run
@@ -65,6 +69,9 @@ man: $(DEV) ## write the man pages, the list of keys and the JSON Schema again
 
 packages: $(DEV)
 	@.ci/setup packages
+
+tested: $(DEV)
+	@.ci/setup packages $(TESTED)
 
 clean: ## remove everything that was made here
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import shutil
 import struct
 import subprocess
 import time
@@ -22,13 +21,10 @@ from typing import Any, Self
 import aiohttp
 import pyte
 
+from tests.needed import program
+
 PATIENT_S = 60.0
 _PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-
-
-def program() -> str | None:
-    """Chromium's program; None if there is none."""
-    return next(filter(None, map(shutil.which, _PROGRAMS)), None)
 
 
 class Browser:
@@ -50,8 +46,7 @@ class Browser:
         self.console: list[str] = []
 
     async def __aenter__(self) -> Self:
-        found = program()
-        assert found is not None
+        found = program(*_PROGRAMS, package="chromium")
         width, height = self._size
         self._child = subprocess.Popen(
             [

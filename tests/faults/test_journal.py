@@ -32,6 +32,7 @@ from agentclient.operations.manager import OperationManager
 from tests.drilled import drill_of
 from tests.faults import journal_calls
 from tests.faults.inject import FOR_EVER, Injector, Point, call, no_thread, sample
+from tests.needed import program
 from tests.unit.journals import nothing, rows
 
 pytestmark = pytest.mark.usefixtures("patient")
@@ -116,6 +117,7 @@ def test_nothing_fails(drill: Drill, tmp_path: Path) -> None:
 def test_each_call_of_its_process_fails(
     drill: Drill, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
 ) -> None:
+    program("strace", package="strace")
     if (reason := journal_calls.why_not()) is not None:
         pytest.skip(reason)
     trace = tmp_path / "trace"

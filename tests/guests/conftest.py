@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn, Protocol, Unpack
+from typing import Protocol, Unpack
 
 import pytest
 
@@ -28,6 +27,7 @@ from tests.guests.lab.release import VARIABLE, wanted
 from tests.guests.lab.shell import wait_until
 from tests.guests.lab.sshd import Sshd
 from tests.guests.seldom import SELDOM
+from tests.needed import missing
 
 _HERE = Path(__file__).parent
 _GUESTS: list[Guest] = []
@@ -138,13 +138,6 @@ def pytest_runtest_makereport(
     return report
 
 
-def _skip(reason: LabUnavailable) -> NoReturn:
-    """Skip a test that needs a real guest; where those must be, fail it."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"no real guest: {reason}", pytrace=False)
-    pytest.skip(str(reason))
-
-
 def _booter() -> Generator[Boot, None, None]:
     """A function that boots guests, and closes them all when the fixture ends."""
     mine: list[Guest] = []
@@ -161,7 +154,7 @@ def _booter() -> Generator[Boot, None, None]:
             return boot_guest(on_start=remember, **options)
         except LabUnavailable as reason:
             _WHY_NOT[key] = reason
-            _skip(reason)
+            missing(f"no real guest: {reason}")
 
     try:
         yield boot
@@ -212,7 +205,7 @@ def libvirtd() -> Iterator[Libvirtd]:
             raise LabUnavailable("guests under libvirt need its binding: .ci/setup packages")
         daemon = Libvirtd()
     except LabUnavailable as reason:
-        _skip(reason)
+        missing(f"no real guest: {reason}")
     with daemon:
         yield daemon
 
@@ -223,7 +216,7 @@ def sshd(libvirtd: Libvirtd) -> Iterator[Sshd]:
     try:
         daemon = Sshd(libvirtd)
     except LabUnavailable as reason:
-        _skip(reason)
+        missing(f"no real guest: {reason}")
     with daemon:
         yield daemon
 

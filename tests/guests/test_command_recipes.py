@@ -15,6 +15,7 @@ from tests.guests.command import Frostwatch
 from tests.guests.conftest import Boot
 from tests.guests.lab import Guest, check_copy
 from tests.guests.test_command import job_of, run
+from tests.needed import program
 
 SIZE = 2 << 30
 pytestmark = pytest.mark.soak
@@ -43,9 +44,8 @@ def _sh(*words: str) -> None:
 def storage(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Storage]:
     """Storage on a loop device, where all guests of the test have their files."""
     kind = str(request.param)
-    for tool in (f"mkfs.{kind}", "losetup", "mount"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not here")
+    program(f"mkfs.{kind}", package=f"{kind}progs" if kind == "xfs" else "btrfs-progs")
+    program("losetup", package="mount")
     top = Path(tempfile.mkdtemp(prefix="fw-"))  # short: there will be sockets below it
     image, root = top / "disk", top / "m"
     root.mkdir()

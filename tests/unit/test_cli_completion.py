@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.needed import program as find_program
 from tests.unit.cli_fakes import FakeBackend, World, world
 from tui.cli import completion
 from tui.main import cli, run
@@ -121,15 +121,12 @@ def test_each_shell_has_its_script(
 
 def in_a_shell(tmp_path: Path, name: str, options: list[str], script: str) -> list[str]:
     """Run a script in a shell that has the program in its path, and return what it says."""
-    shell = shutil.which(name)
-    if shell is None:
-        pytest.skip(f"there is no {name}")
     program = tmp_path / "frostwatch"
     program.write_text(f'#!/bin/sh\ncd "{ROOT}" && exec "{sys.executable}" -m tui.main "$@"\n')
     program.chmod(0o755)
     path = f"{tmp_path}:{os.environ['PATH']}"
     done = subprocess.run(
-        [shell, *options, "-c", script],
+        [find_program(name, package=name), *options, "-c", script],
         env={**os.environ, "PATH": path, "FROSTWATCH_CONFIG": ""},
         capture_output=True,
         text=True,
