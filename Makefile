@@ -11,12 +11,14 @@ AGAIN := --reruns 1
 TESTED := chromium fish zsh
 # The tests start hundreds of Pythons, and workers that read all tests: what is compiled is kept.
 export PYTHONDONTWRITEBYTECODE :=
+# What is found by chance only once is told, and not run again.
+SOAK = $(BIN)/python -m pytest --durations=20 --timeout=7200
 # Ten on two cores, since guests and consoles wait as well; files in the order given, longest first.
 TESTS = $(BIN)/python -m pytest --dist loadfile --no-loadscope-reorder $(AGAIN)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check guests other console unit compiled lab soak bench pictures man packages tested \
-	clean
+.PHONY: help run test check guests other console unit compiled lab soak soak-together \
+	soak-alone bench pictures man packages tested clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -55,7 +57,14 @@ lab: $(DEV) packages ## boot three small guests, and open the console on them
 
 soak: $(DEV) ## the tests that take many minutes
 	@.ci/setup packages $(TESTED) btrfs-progs
-	$(BIN)/python -m pytest -s -m soak --durations=0 --timeout=7200
+	@$(MAKE) --no-print-directory --keep-going soak-together soak-alone
+
+soak-together: $(DEV)
+	$(SOAK) -m 'soak and not alone' -n 3 --dist loadfile --no-loadscope-reorder
+
+# What it measures, a busy machine would change.
+soak-alone: $(DEV)
+	$(SOAK) -m 'soak and alone' -s
 
 bench: $(DEV) packages ## what things cost, against baselines of the same run
 	FROSTWATCH_WHOLE_BENCHMARKS=1 $(BIN)/python -m pytest -s -m 'not soak' tests/benchmarks

@@ -77,7 +77,9 @@ def pss_mib(pid: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
 
 
-@pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "kills", [1, pytest.param(10, marks=[pytest.mark.soak, pytest.mark.alone])]
+)
 @pytest.mark.timeout(600)
 def test_a_killed_console_with_two_hundred_guests(kills: int, record_property: Record) -> None:
     """Seconds from the kill until the last of 200 held guests has said that it is thawed."""

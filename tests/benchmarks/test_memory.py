@@ -89,6 +89,7 @@ def measured(churn_s: float) -> tuple[float, float]:
 
 
 @pytest.mark.soak
+@pytest.mark.alone
 @pytest.mark.timeout(7200)
 def test_an_hour_of_churn(record_property: Record) -> None:
     """A thousand guests frozen over and over, 64 at a time; the target is 5 % at the most."""

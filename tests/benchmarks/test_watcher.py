@@ -110,6 +110,7 @@ def test_a_thousand_guests_a_hundred_of_them_hung(
 
 
 @pytest.mark.soak
+@pytest.mark.alone
 @pytest.mark.timeout(300)
 def test_ten_thousand_guests(record_property: Record) -> None:
     """Each looked at every 10 s, its agent asked every 60 s; a hundred of them hang."""

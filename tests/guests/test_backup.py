@@ -415,6 +415,7 @@ def test_an_operators_week_of_backups(writer: Guest, tmp_path: Path) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.alone
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("fleece", ["auto", "off"])
 def test_the_write_stall_of_a_backup_is_that_of_a_bare_freeze(

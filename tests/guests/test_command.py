@@ -407,6 +407,7 @@ def test_a_person_reads_what_happens_and_the_command_writes_beside(
 
 
 @pytest.mark.soak
+@pytest.mark.alone
 def test_how_soon_a_guest_writes_again(
     frostwatch: Frostwatch, record_property: Callable[[str, object], None]
 ) -> None:

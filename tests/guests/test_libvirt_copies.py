@@ -126,6 +126,7 @@ def test_what_libvirt_can_not_do_is_refused_before_anything_starts(copier: Copie
 
 
 @pytest.mark.soak
+@pytest.mark.alone
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", ["backup", "snapshot"])
 def test_many_under_load_are_consistent_and_cost_the_guest_little(

@@ -78,7 +78,8 @@ def lose(guest: Guest, operator: Operator, phase: float, pause: float) -> Loss:
 
 
 @pytest.mark.parametrize(
-    "kills", [5, pytest.param(20, marks=[pytest.mark.soak, pytest.mark.timeout(300)])]
+    "kills",
+    [5, pytest.param(20, marks=[pytest.mark.soak, pytest.mark.alone, pytest.mark.timeout(300)])],
 )
 @pytest.mark.parametrize("respawn", [AT_ONCE, NEVER], ids=["at-once", "never"])
 @pytest.mark.parametrize(

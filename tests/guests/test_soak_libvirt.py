@@ -184,6 +184,7 @@ def hooked(guests: list[DomainGuest]) -> list[DomainGuest]:
     return [guest for guest in guests if guest.hook_log()]
 
 
+@pytest.mark.alone
 def test_what_a_host_with_many_domains_costs(
     libvirtd: Libvirtd, tmp_path: Path, tell: Tell
 ) -> None:

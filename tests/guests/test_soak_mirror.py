@@ -34,6 +34,7 @@ def _stall(load: AppendLoad, since: int) -> float:
 
 
 @pytest.mark.soak
+@pytest.mark.alone
 @pytest.mark.timeout(2400)
 def test_twenty_mirrors_are_consistent_and_cost_little_more_than_a_freeze(
     boot: Boot, tmp_path: Path, capsys: pytest.CaptureFixture[str]

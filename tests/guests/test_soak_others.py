@@ -23,7 +23,7 @@ from tests.guests.lab.shell import wait_until
 from tests.guests.others_seen import OthersSeen
 from tests.guests.worker import Worker
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, pytest.mark.alone]
 
 K = WatchEventKind
 TIMES = 20

@@ -17,7 +17,7 @@ from tests.guests.lab import check_copy, check_database
 from tests.guests.lab.loads import AppendLoad
 from tests.guests.snapshotting import Photographer
 
-pytestmark = pytest.mark.soak
+pytestmark = [pytest.mark.soak, pytest.mark.alone]
 TIMES = 20
 # What a snapshot may cost beyond a freeze and a thaw, in the median.
 MORE_MS = 20.0
