@@ -190,7 +190,7 @@ def next_step(
         again: the command that asks for the same once more; None for a freeze's.
     """
     named = _named_step(outcome, again or freeze_command(vm))
-    step = named or with_commands(_row(outcome, case), vm, provable=provable, again=again)
+    step = named or with_commands(_row(outcome, case, vm), vm, provable=provable, again=again)
     return step if outcome.settled else with_far(step, vm)
 
 
@@ -254,19 +254,30 @@ def with_commands(
     return _PLACEHOLDER.sub(lambda place: commands[place[1]](), step)
 
 
-def _row(outcome: Outcome, case: str) -> str | None:
+def _row(outcome: Outcome, case: str, vm: Vm) -> str | None:
     """Return the row of the tables that says what to do after an outcome."""
     if case == KEPT:
         return KIND_STEPS[KEPT]
     if not outcome.settled:
         steps = STUCK_STEPS if outcome.holder is None else HOLDER_STEPS
-        return steps[outcome.stuck or Stuck.SILENT]
+        return steps[_stuck_for(outcome, vm)]
     if outcome.refusal is not None:
         return REFUSED_STEPS[outcome.refusal]
     verified = outcome.kind is OutcomeKind.VERIFIED
     if outcome.cause is not None and (not verified or outcome.cause in ENDS):
         return CAUSE_STEPS[outcome.cause]
     return KIND_STEPS.get(case)
+
+
+def _stuck_for(outcome: Outcome, vm: Vm) -> Stuck:
+    """Return the row for why an outcome is not settled.
+
+    An agent that was restarted within a second of its start was never away for libvirt, which waits
+    on for the one that has gone, and keeps the thaw waiting: until it is restarted once more.
+    """
+    stuck = outcome.stuck or Stuck.SILENT
+    unnoticed = vm.is_libvirts and outcome.cause is Cause.AGENT_RESTARTED
+    return Stuck.NO_AGENT if stuck is Stuck.SILENT and unnoticed else stuck
 
 
 def _named_step(outcome: Outcome, again: str) -> str | None:

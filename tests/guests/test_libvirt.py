@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -12,10 +13,13 @@ from agentclient.model.rescue import Rung, RungResult
 from agentclient.model.states import Cause, OutcomeKind, Refusal, RunState, Stuck
 from tests.guests.freezing import Running, evidence, in_the_hook, value
 from tests.guests.lab import PATIENCE_S, DomainGuest
+from tests.guests.lab.domain import PORT_TOLD_S
 from tests.guests.lab.shell import wait_until
 from tests.guests.libvirt_operator import DomainOperator, restore, save
 
 AT_ONCE, LATER, NEVER = 0.0, 2.0, None
+TRIES = 5
+LEFT_TO_HOLDER = "the holder, after we had left the guest to it"
 # What calls can show. Whether the agent has read a command is not part of it.
 WHOLE = {
     "reply": "for",
@@ -90,8 +94,34 @@ def test_killed_in_the_hook_it_is_lost(
         assert (outcome.thawed, outcome.settled) == (None, False)
         assert "restart the agent" in (outcome.next or "")
         calm_domain.start_agent()
+        running.wait_event(EventKind.NOTE, LEFT_TO_HOLDER)
     else:
         assert (outcome.thawed, outcome.settled) == (0, True)
+    calm_domain.assert_thawed()
+
+
+@pytest.mark.soak
+def test_whose_restart_libvirt_has_missed_is_restarted_once_more(
+    calm_domain: DomainGuest, operator: DomainOperator
+) -> None:
+    """An agent that ends within a second of its start, and is started again at once."""
+    calm_domain.set_respawn(AT_ONCE)
+    for _ in range(TRIES):
+        calm_domain.kill_agent()
+        time.sleep(PORT_TOLD_S)
+        running = in_the_hook(calm_domain, operator, 60.0, thaw_timeout_s=3.0)
+        calm_domain.kill_agent()
+        outcome = running.outcome()
+        assert (outcome.kind, outcome.cause) == (OutcomeKind.LOST, Cause.AGENT_RESTARTED)
+        if not outcome.settled:
+            break
+    else:
+        pytest.skip("this machine is too slow: libvirt has missed no restart")
+    assert (outcome.stuck, outcome.thawed) == (Stuck.SILENT, None)
+    assert (outcome.next or "").startswith("restart the agent in the guest, for its holder")
+    time.sleep(PORT_TOLD_S)
+    calm_domain.kill_agent()
+    running.wait_event(EventKind.NOTE, f"{LEFT_TO_HOLDER}: nothing to thaw")
     calm_domain.assert_thawed()
 
 

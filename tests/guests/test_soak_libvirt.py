@@ -20,6 +20,7 @@ from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.model.states import Cause, OutcomeKind, Refusal
 from tests.guests.command import ROOT, holders_of
 from tests.guests.lab import PATIENCE_S, DomainGuest, Libvirtd, boot_domain
+from tests.guests.lab.domain import PORT_TOLD_S
 from tests.guests.lab.shell import wait_until
 from tests.guests.libvirt_operator import DomainOperator
 from tests.processes import killed_on_failure
@@ -29,8 +30,6 @@ pytestmark = pytest.mark.soak
 KILLS, CONSOLES, PENDING, AT_ONCE_TRIED, DOMAINS = 20, 40, 8, 20, 300
 AT_ONCE, NEVER = 0.0, None
 GENEROUS_S = 10.0
-# QEMU tells of a port once a second at the most: who is started again sooner was never away.
-PORT_TOLD_S = 1.1
 RESTS_S = 20.0
 REFUSED = (
     "freezes are pending in this daemon of libvirt already, and more would keep thaws waiting; the"

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from agentclient.model import next_command as commands
-from agentclient.model.states import Transport
+from agentclient.model import next_step
+from agentclient.model.outcome import Outcome
+from agentclient.model.states import Cause, OutcomeKind, Stuck, Transport
 from agentclient.model.vm import AgentChannel, FarHost, MonitorChannel, Vm, VmId
 
 WEB = Vm(VmId("qemu", "web1"))
@@ -74,3 +76,24 @@ def test_one_that_was_named_is_named_again(
 def test_only_an_agent_that_libvirt_may_miss_is_restarted() -> None:
     assert commands.start_word(FAR._replace(by_call=True)) == "restart"
     assert commands.start_word(WEB) == commands.start_word(None) == "start"
+
+
+@pytest.mark.parametrize("holder", [None, 4711])
+@pytest.mark.parametrize(
+    ("source", "cause", "stuck", "restarted"),
+    [
+        ("libvirt", Cause.AGENT_RESTARTED, Stuck.SILENT, True),
+        ("libvirt", Cause.AGENT_RESTARTED, None, True),
+        ("libvirt", Cause.AGENT_RESTARTED, Stuck.STILL_FROZEN, False),
+        ("libvirt", Cause.AGENT_GONE, Stuck.SILENT, False),
+        ("libvirt", None, Stuck.SILENT, False),
+        ("qemu", Cause.AGENT_RESTARTED, Stuck.SILENT, False),
+    ],
+)
+def test_an_agent_whose_restart_libvirt_may_have_missed_is_restarted_once_more(
+    source: str, cause: Cause | None, stuck: Stuck | None, restarted: bool, holder: int | None
+) -> None:
+    vm = Vm(VmId(source, "db1"), by_call=source == "libvirt")
+    lost = Outcome(OutcomeKind.LOST, "x", None, cause, settled=False, stuck=stuck, holder=holder)
+    step = str(next_step.next_step(lost, vm, lost.kind))
+    assert step.startswith("restart the agent in the guest, ") == restarted

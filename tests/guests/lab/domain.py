@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import select
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import Final, Unpack
 from xml.sax.saxutils import escape, quoteattr
 
 from tests.guests.lab.guest import Guest
@@ -78,6 +79,9 @@ _BARE = """
   </devices>
 </domain>
 """
+# QEMU tells of a port once a second at the most: who is started again sooner was never away.
+PORT_TOLD_S: Final = 1.1
+
 _CHANNEL = f"<channel type='unix'><target type='virtio' name='{AGENT_PORT}'/></channel>"
 # libvirt 9.0 has no word for the one on PCI, and the guest's kernel no driver for another.
 _PANIC = ("-device", "pvpanic-pci,addr=0x1d")
@@ -99,6 +103,7 @@ class DomainGuest(Guest):
 
     def __init__(self, daemon: Libvirtd, **options: Unpack[BootOptions]) -> None:
         self.daemon = daemon
+        self._told_of: int | None = None
         options["fresh"] = True
         super().__init__(**options)
 
@@ -121,6 +126,7 @@ class DomainGuest(Guest):
             LabError: it did not boot.
         """
         super().wait_up(timeout)
+        self._told_of = None
         self.wait_connected()
 
     def calm_down(self) -> None:
@@ -131,11 +137,17 @@ class DomainGuest(Guest):
     def wait_connected(self, timeout: float = PATIENCE_S) -> None:
         """Wait until libvirt has an agent connected, if one is started at boot; seconds.
 
+        It has been told of that agent's start then: until QEMU has told of it, it tells of no end.
+
         Raises:
             LabError: it has none.
         """
-        if self.options.agent != "none" and self.options.autostart:
-            wait_until(self._connected, timeout, f"libvirt to know of {self.name}'s agent")
+        if self.options.agent == "none" or not self.options.autostart:
+            return
+        if (agent := self.agent_pid()) != self._told_of:
+            time.sleep(PORT_TOLD_S)
+            self._told_of = agent
+        wait_until(self._connected, timeout, f"libvirt to know of {self.name}'s agent")
 
     def _connected(self) -> bool:
         return "state='connected'" in self.daemon.virsh("dumpxml", self.name)
