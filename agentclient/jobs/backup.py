@@ -85,6 +85,8 @@ class BackupJob(ChainedBackup):
             self.needs_window = len(self._copies) > 1 and self.window.is_demanded
             self._fleece.put_in(first, self.window.left_s)
             return
+        if self._fleece is not None and self._fleece.is_in:
+            self._fleece.take_out()
         # A transaction with a bitmap can't have its jobs completed together: then `follow` ends
         # the others if one fails.
         grouped = not actions
@@ -227,6 +229,7 @@ class BackupJob(ChainedBackup):
                 text = f"no fleecing: a target that stalls can stall the guest's writes ({why_not})"
                 self.context.reporter.note(Level.WARNING, text)
                 return
+        fleece.make_ready()
 
     def _copy_from_fleece(self, block: BlockLayer, fleece: Fleece) -> None:
         marks = {}

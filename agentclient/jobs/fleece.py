@@ -77,16 +77,28 @@ class Fleece:
         self.is_in = True
         problems = []
         try:
-            self._block.run_all(_put_in(one), CHANGE_S)
+            self._block.run_all([_made(one), _above(one.disk, one.node)], CHANGE_S)
         except QmpRefused as error:
             problems.append(error.desc)
-        left = _take_out(self._block, one)
+        left = self._take_out([one])
         self.is_in = bool(left)
         self.usable = not (problems or left)
         return "; ".join(problems + left) or None
 
+    def make_ready(self) -> None:
+        """Make the filters of all disks that were added, without putting them in.
+
+        To make one takes as long as to put it in, and the guest would wait for it in the window.
+        Nothing goes through it yet, so that it has kept nothing when it is put in.
+
+        Raises:
+            JobFailed: it can't be done, or QEMU does not answer.
+        """
+        self.is_in = True
+        self._block.run_all([_made(one) for one in self._filters], CHANGE_S)
+
     def put_in(self, first: Sequence[Ask], timeout_s: float) -> None:
-        """Put all filters in: from then on each disk can be read as it is now.
+        """Put all filters in, once they are ready: then each disk can be read as it is now.
 
         Args:
             first: commands to run just before, in the same visit.
@@ -96,9 +108,8 @@ class Fleece:
             JobFailed: it can't be done, or QEMU does not answer and may do it yet.
         """
         self.is_in = True
-        self._block.run_all(
-            [*first, *(ask for one in self._filters for ask in _put_in(one))], timeout_s
-        )
+        above = (_above(one.disk, one.node) for one in self._filters)
+        self._block.run_all([*first, *above], timeout_s)
 
     def open(self, bitmaps: Mapping[str, str]) -> dict[str, str]:
         """Open what the disks held, to be read.
@@ -134,20 +145,25 @@ class Fleece:
         """
         if not self.is_in:
             return []
+        left = self._take_out(self._filters)
+        self.is_in = bool(left)
+        return left
+
+    def _take_out(self, filters: Sequence[Filter]) -> list[str]:
+        """Take filters out; return what is left, each as a clause."""
         try:
             tops = {one.qdev: one.node for one in self._block.disks()}
-        except JobFailed:  # each is tried by itself
-            tops = {}
+        except JobFailed as error:
+            return [_left(one, error.reason) for one in filters]
         left = []
-        for one in self._filters:
-            top = tops.get(one.disk.qdev, one.node)
+        for one in filters:
+            top = tops.get(one.disk.qdev, one.disk.node)
             if top in (one.node, one.disk.node):
-                left += _take_out(self._block, one)
+                problem = _remove(self._block, one, is_above=top == one.node)
             else:  # their copy would miss what the guest writes from then on
-                name = printable(one.disk.name, 60)
-                others = f"a copy of others has its own above, {printable(top, 60)}"
-                left.append(f"the filter {one.node} above the disk {name} ({others})")
-        self.is_in = bool(left)
+                problem = f"a copy of others has its own above, {printable(top, 60)}"
+            if problem:
+                left.append(_left(one, problem))
         return left
 
     def _mark(self, one: Filter, bitmap: str) -> None:
@@ -214,7 +230,8 @@ def is_place(node: str) -> bool:
     return part_of(node).startswith(PLACE)
 
 
-def _put_in(one: Filter) -> list[Ask]:
+def _made(one: Filter) -> Ask:
+    """Return the command that makes a filter; its disk does not go through it yet."""
     made = {
         "driver": "copy-before-write",
         "node-name": one.node,
@@ -223,7 +240,7 @@ def _put_in(one: Filter) -> list[Ask]:
         "on-cbw-error": "break-snapshot",
         "cbw-timeout": PATIENCE_S,
     }
-    return [Ask("blockdev-add", made), _above(one.disk, one.node)]
+    return Ask("blockdev-add", made)
 
 
 def _above(disk: Disk, node: str) -> Ask:
@@ -231,12 +248,16 @@ def _above(disk: Disk, node: str) -> Ask:
     return Ask("qom-set", {"path": disk.qdev, "property": "drive", "value": node})
 
 
-def _take_out(block: BlockLayer, one: Filter) -> list[str]:
-    asks = [
-        Ask("blockdev-del", {"node-name": one.snapshot}),
-        _above(one.disk, one.disk.node),
-        Ask("blockdev-del", {"node-name": one.node}),
-    ]
+def _remove(block: BlockLayer, one: Filter, *, is_above: bool) -> str:
+    """Take a filter out; return why it is left, or nothing.
+
+    A device is never told to use the node that it uses already: QEMU ends by that, and the guest
+    with it (docs/protocol.md §6.5).
+    """
+    asks = [Ask("blockdev-del", {"node-name": one.snapshot})]
+    if is_above:
+        asks.append(_above(one.disk, one.disk.node))
+    asks.append(Ask("blockdev-del", {"node-name": one.node}))
     problem = ""
     for ask in asks:
         try:
@@ -246,6 +267,8 @@ def _take_out(block: BlockLayer, one: Filter) -> list[str]:
                 problem = error.reason
         else:
             problem = ""
-    if not problem:
-        return []
-    return [f"the filter {one.node} above the disk {printable(one.disk.name, 60)} ({problem})"]
+    return problem
+
+
+def _left(one: Filter, problem: str) -> str:
+    return f"the filter {one.node} above the disk {printable(one.disk.name, 60)} ({problem})"

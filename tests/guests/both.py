@@ -38,6 +38,7 @@ _BY_FILE = {
     ],
     "test_facts_fleecing.py": [
         "fact_a_backup_to_a_failing_target_fails_the_guests_writes[blockdev]",
+        "fact_a_device_that_is_given_the_node_that_it_has_ends_qemu[blockdev]",
     ],
     "test_facts_jobs.py": [
         "fact_what_a_job_reads_and_writes_is_not_counted_as_the_guests[drive]",

@@ -404,7 +404,12 @@ def test_qemu_killed(boot: Boot, when: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "when", [pytest.param("taking the copy", marks=pytest.mark.soak), "copying"]
+    "when",
+    [
+        pytest.param("freezing the guest", marks=pytest.mark.soak),
+        pytest.param("taking the copy", marks=pytest.mark.soak),
+        "copying",
+    ],
 )
 def test_a_console_that_is_killed_leaves_what_the_next_one_clears(
     writer: Guest, when: str, tmp_path: Path

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -30,7 +30,7 @@ from tests.guests.copying import (
     transaction,
     wait_job,
 )
-from tests.guests.lab import PATIENCE_S, Guest, check_copy
+from tests.guests.lab import PATIENCE_S, Guest, LabError, check_copy
 from tests.guests.lab.shell import wait_until
 
 DISKS = ("a", "b")
@@ -133,6 +133,16 @@ def test_fact_a_fleece_put_in_under_a_freeze_is_a_copy_of_that_instant(
         verdict = check_copy(tmp_path / f"{disk}.qcow2")
         assert verdict.consistent, verdict.said
         assert verdict.last in (held[disk], held[disk] + 1)
+
+
+def test_fact_a_device_that_is_given_the_node_that_it_has_ends_qemu(writer: Guest) -> None:
+    """So the product looks what a device has, before it takes a filter out."""
+    node = node_of(writer, "a")
+    devices = writer.qmp("query-block")
+    (path,) = [one["qdev"] for one in devices if one["inserted"]["node-name"] == node]
+    with suppress(LabError):
+        writer.qmp("qom-set", path=path, property="drive", value=node)
+    wait_until(lambda: not writer.alive, PATIENCE_S, "QEMU's end")
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from agentclient.model.job import (
     JobResult,
 )
 from agentclient.model.vm import Process, VmId
-from agentclient.protocol.job_names import CopyKey, JobId
+from agentclient.protocol.job_names import CopyKey, JobId, is_filter
 from agentclient.protocol.qmp_graph import files_below
 from tests.unit.copy_harness import BROKEN, VERIFIED, CopyHarness, FakeFreeze
 from tests.unit.fake_qemu import FakeJob
@@ -530,7 +530,7 @@ def test_with_a_fleece_the_window_holds_the_filters_alone(maker: Maker, tmp_path
     outcome = maker.make(fleece=fleece)
     assert outcome.ok, outcome.reason
     inside = [command for command, frozen in asked if frozen and not command.startswith("query")]
-    assert inside == ["transaction", *["blockdev-add", "qom-set"] * 2]
+    assert inside == ["transaction", "qom-set", "qom-set"]
     jobs = [each["data"] for each in maker.transactions[1]["actions"]]
     assert all(each["device"].startswith("fw-") for each in jobs)
     assert maker.transactions[1]["properties"] == {"completion-mode": "grouped"}
@@ -568,7 +568,17 @@ def test_where_there_can_be_no_filter_it_is_told_and_copied(maker: Maker) -> Non
 
 
 def test_without_a_freeze_two_disks_are_taken_by_one_transaction(maker: Maker) -> None:
+    filters: list[list[str]] = []
+    see = maker.qemu.on_ask
+
+    def watch(ask: Ask) -> None:
+        see(ask)
+        if ask.command == "transaction":
+            filters.append([node for node in maker.qemu.nodes if is_filter(node)])
+
+    maker.qemu.on_ask = watch
     assert maker.make(fleece="auto", policy=FreezePolicy.NEVER).ok
+    assert filters == [[]]
     kinds = [each["type"] for each in maker.transactions[0]["actions"]]
     assert kinds == ["block-dirty-bitmap-add"] * 2 + ["blockdev-backup"] * 2
     assert not list(maker.folders[0].glob("*.fleece"))
