@@ -76,6 +76,7 @@ class FakeQemu:
     running: bool = True
     asked: list[str] = field(default_factory=list)
     refuses: dict[str, str] = field(default_factory=dict)
+    would_have_ended: bool = False
     hangs: set[str] = field(default_factory=set)
     on_ask: Callable[[Ask], None] = lambda _: None
     on_job: Callable[[FakeJob], None] = lambda _: None
@@ -271,7 +272,12 @@ class FakeQemu:
         if self.loops.knows(path, property):
             self.loops.set(path, property, value)
             return {}
-        self.above[path] = value if value.startswith("fw-") else ""
+        node = value if value.startswith("fw-") else ""
+        if node and node not in self.nodes:
+            raise NoSuchThing(f"Block device '{node}' not found")
+        # test_fact_a_device_that_is_given_the_node_that_it_has_ends_qemu
+        self.would_have_ended |= self.above.get(path, "") == node
+        self.above[path] = node
         return {}
 
     def _qom_get(self, *, path: str, property: str) -> Any:  # noqa: A002 - QMP's own name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +80,12 @@ class Maker:
 
 
 @pytest.fixture
-def maker(tmp_path: Path) -> Maker:
+def maker(tmp_path: Path) -> Iterator[Maker]:
     folder = tmp_path / "to"
     folder.mkdir()
-    return Maker(folder)
+    made = Maker(folder)
+    yield made
+    assert not made.qemu.would_have_ended
 
 
 def test_all_disks_and_their_bitmaps_are_of_one_transaction(maker: Maker) -> None:
@@ -565,6 +568,26 @@ def test_where_there_can_be_no_filter_it_is_told_and_copied(maker: Maker) -> Non
     assert "no fleecing: a target that stalls can stall the guest's writes" in told
     assert outcome.result is JobResult.FAILED or outcome.ok
     del maker.qemu.refuses["qom-set"]
+
+
+@pytest.mark.parametrize("first", [1, 2, 3, 4])
+def test_where_a_filter_is_refused_no_device_is_given_the_node_that_it_has(
+    maker: Maker, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    """Each disk's is made to try it, and then both are made; the maker asks what a device got."""
+    made = 0
+
+    def refuse(ask: Ask) -> None:
+        nonlocal made
+        is_filter = ask.arguments.get("driver") == "copy-before-write"
+        made += is_filter
+        maker.qemu.refuses = {"blockdev-add": "no"} if is_filter and made >= first else {}
+
+    maker.qemu.on_ask = refuse
+    outcome = maker.make(fleece="auto")
+    assert outcome.ok is (first <= 2), outcome.reason
+    assert outcome.left == ()
+    assert not any(maker.qemu.above.values())
 
 
 def test_without_a_freeze_two_disks_are_taken_by_one_transaction(maker: Maker) -> None:
