@@ -29,6 +29,7 @@ from tests.unit.fakes import FakeReporter
 from tests.unit.holder_thread import HolderThread
 from tests.unit.journals import flush, rows
 from tests.unit.memory_backend import MemoryBackend, MemoryCalls, MemoryGuest
+from tests.waiting import until
 
 FREEZE, THAW, STATUS = "guest-fsfreeze-freeze", "guest-fsfreeze-thaw", "guest-fsfreeze-status"
 
@@ -183,8 +184,13 @@ def test_that_the_vm_has_ended_is_proven_and_not_told(harness: Harness, word: Ca
 
 
 def test_a_vm_that_ends_in_the_call_is_gone(harness: Harness) -> None:
-    harness.guest.dies, harness.guest.freeze_s = Cause.VM_GONE, 0.3
-    threading.Timer(0.2, lambda: setattr(harness.guest, "ended", True)).start()
+    harness.guest.dies, harness.guest.freeze_s = Cause.VM_GONE, 0.5
+
+    def end_in_the_call() -> None:
+        until(lambda: FREEZE in harness.guest.called, "the call")
+        harness.guest.ended = True
+
+    threading.Thread(target=end_in_the_call).start()
     outcome = harness.freeze()
     assert (outcome.kind, outcome.cause, outcome.settled) == (
         OutcomeKind.LOST,
