@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,9 @@ def writer(module_boot: Boot) -> Guest:
     return module_boot(name="filtered", mounts=("a", "b"), tools=True)
 
 
-def refused(monkeypatch: pytest.MonkeyPatch, command: str, *, first: int) -> None:
-    """Have QEMU refuse a command about a filter, from the `first` one on."""
-    build, built = getattr(fleece, command), 0
+def refused(monkeypatch: pytest.MonkeyPatch, first: int) -> None:
+    """Have QEMU refuse to make a filter, from the `first` one on."""
+    build, built = fleece._made, 0
 
     def spoilt(*given: Any) -> Ask:
         nonlocal built
@@ -35,7 +36,17 @@ def refused(monkeypatch: pytest.MonkeyPatch, command: str, *, first: int) -> Non
         ask = build(*given)
         return ask if built < first else Ask(ask.command, {**ask.arguments, UNKNOWN: 1})
 
-    monkeypatch.setattr(fleece, command, spoilt)
+    monkeypatch.setattr(fleece, "_made", spoilt)
+
+
+def fails(guest: Guest, to: Path, nodes: Sequence[str]) -> None:
+    """Make a backup that fails for the word that QEMU does not know, and leaves nothing."""
+    with Backups(guest, to) as backups:
+        outcome = backups.start(fleece="auto").wait(PATIENCE_S)
+        assert outcome is not None, backups.texts
+    assert (outcome.result, outcome.left) == (JobResult.FAILED, ())
+    assert UNKNOWN in outcome.reason
+    nothing_is_left(guest, nodes)
 
 
 @pytest.mark.parametrize("first", [1, 2], ids=["of the first disk", "of the second"])
@@ -43,7 +54,7 @@ def test_where_a_filter_is_refused_the_backup_is_made_without(
     writer: Guest, first: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nodes = node_names(writer)
-    refused(monkeypatch, "_made", first=first)
+    refused(monkeypatch, first)
     with Backups(writer, tmp_path / "to") as backups:
         _, folder = backups.make(fleece="auto")
         assert "no fleecing: a target that stalls can stall the guest's writes" in backups.texts
@@ -59,13 +70,8 @@ def test_where_a_filter_that_was_tried_can_not_be_made_again_nothing_is_frozen(
     writer: Guest, first: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nodes, hooks = node_names(writer), writer.hook_log()
-    refused(monkeypatch, "_made", first=first)
-    with Backups(writer, tmp_path / "to") as backups:
-        outcome = backups.start(fleece="auto").wait(PATIENCE_S)
-        assert outcome is not None, backups.texts
-    assert (outcome.result, outcome.left) == (JobResult.FAILED, ())
-    assert UNKNOWN in outcome.reason
-    nothing_is_left(writer, nodes)
+    refused(monkeypatch, first)
+    fails(writer, tmp_path / "to", nodes)
     assert writer.hook_log() == hooks
 
 
@@ -83,10 +89,5 @@ def test_where_one_filter_can_not_be_put_in_the_other_is_taken_out(
         return build(disk, UNKNOWN if last else node)
 
     monkeypatch.setattr(fleece, "_above", spoilt)
-    with Backups(writer, tmp_path / "to") as backups:
-        outcome = backups.start(fleece="auto").wait(PATIENCE_S)
-        assert outcome is not None, backups.texts
-    assert (outcome.result, outcome.left) == (JobResult.FAILED, ())
-    assert UNKNOWN in outcome.reason
-    nothing_is_left(writer, nodes)
+    fails(writer, tmp_path / "to", nodes)
     writer.assert_thawed()
