@@ -51,7 +51,8 @@ class Browser:
         self._child = subprocess.Popen(
             [
                 found, "--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run",
-                "--disable-background-networking", "--remote-debugging-port=0",
+                "--disable-background-networking", "--disable-dev-shm-usage",
+                "--remote-debugging-port=0",
                 f"--user-data-dir={self._folder}", f"--window-size={width},{height}", "about:blank",
             ],
             stdin=subprocess.DEVNULL,
