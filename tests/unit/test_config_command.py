@@ -15,6 +15,7 @@ from agentclient.config.describe import example
 from agentclient.config.tree import KEYS
 from agentclient.model.request import Schedule
 from tests.unit.cli_fakes import World, world
+from tests.unit.unserved import unserved_vm
 from tui.cli.commands import freeze
 from tui.main import run
 
@@ -50,13 +51,15 @@ def test_every_command_ends_at_what_can_not_be_used_before_anything_is_done(
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["list"], ["thaw", "--all"], ["doctor"]])
-def test_who_has_set_nothing_waits_for_nothing_that_reads_settings(arguments: list[str]) -> None:
+def test_who_has_set_nothing_waits_for_nothing_that_reads_settings(
+    tmp_path: Path, arguments: list[str]
+) -> None:
     code = (
         "import contextlib, io, sys\n"
         "from tui.main import run\n"
         "said = io.StringIO()\n"
         "with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):\n"
-        f"    run({arguments!r})\n"
+        f"    run({[*unserved_vm(tmp_path), *arguments]!r})\n"
         "print(*sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import agentclient
+from tests.unit.unserved import unserved_vm
 
 ROOT = Path(__file__).parents[2]
 CONSOLE = {"textual", "tui.console"}
@@ -94,13 +95,13 @@ def test_the_command_line_imports_neither_textual_nor_the_console() -> None:
         ["history"],
     ],
 )
-def test_no_command_imports_the_console_while_it_runs(arguments: list[str]) -> None:
+def test_no_command_imports_the_console_while_it_runs(tmp_path: Path, arguments: list[str]) -> None:
     code = (
         "import contextlib, io\n"
         "from tui.main import run\n"
         "said = io.StringIO()\n"
         "with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):\n"
-        f"    run({arguments!r})"
+        f"    run({[*unserved_vm(tmp_path), *arguments]!r})"
     )
     assert not _found(_modules_after(code), CONSOLE)
 
