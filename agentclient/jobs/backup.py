@@ -85,7 +85,7 @@ class BackupJob(ChainedBackup):
             self.needs_window = len(self._copies) > 1 and self.window.is_demanded
             self._fleece.put_in(first, self.window.left_s)
             return
-        if self._fleece is not None and self._fleece.is_in:
+        if self._fleece is not None:
             self._fleece.take_out()
         # A transaction with a bitmap can't have its jobs completed together: then `follow` ends
         # the others if one fails.

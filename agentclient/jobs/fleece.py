@@ -50,7 +50,7 @@ class Fleece:
         name: the names of the backup's parts.
 
     Attributes:
-        is_in: a filter may be above a disk.
+        is_in: a filter may be there, above its disk or ready to be.
         usable: every disk that was added can have one.
     """
 
@@ -107,7 +107,6 @@ class Fleece:
         Raises:
             JobFailed: it can't be done, or QEMU does not answer and may do it yet.
         """
-        self.is_in = True
         above = (_above(one.disk, one.node) for one in self._filters)
         self._block.run_all([*first, *above], timeout_s)
 
@@ -154,7 +153,7 @@ class Fleece:
         try:
             tops = {one.qdev: one.node for one in self._block.disks()}
         except JobFailed as error:
-            return [_left(one, error.reason) for one in filters]
+            return [_left(one.disk, one.node, error.reason) for one in filters]
         left = []
         for one in filters:
             top = tops.get(one.disk.qdev, one.disk.node)
@@ -163,7 +162,7 @@ class Fleece:
             else:  # their copy would miss what the guest writes from then on
                 problem = f"a copy of others has its own above, {printable(top, 60)}"
             if problem:
-                left.append(_left(one, problem))
+                left.append(_left(one.disk, one.node, problem))
         return left
 
     def _mark(self, one: Filter, bitmap: str) -> None:
@@ -220,8 +219,7 @@ def take_out_left(block: BlockLayer, key: CopyKey) -> list[str]:
         except QmpRefused as error:
             problem = error.desc
         if problem is not None:
-            name = printable(disk.name, 60)
-            left.append(f"the filter {disk.node} above the disk {name} ({problem})")
+            left.append(_left(disk, disk.node, problem))
     return left
 
 
@@ -270,5 +268,5 @@ def _remove(block: BlockLayer, one: Filter, *, is_above: bool) -> str:
     return problem
 
 
-def _left(one: Filter, problem: str) -> str:
-    return f"the filter {one.node} above the disk {printable(one.disk.name, 60)} ({problem})"
+def _left(disk: Disk, node: str, problem: str) -> str:
+    return f"the filter {node} above the disk {printable(disk.name, 60)} ({problem})"

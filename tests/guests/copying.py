@@ -39,6 +39,11 @@ def node_of(guest: Guest, disk: str) -> str:
     raise LabError(f"{guest.name} has no disk {disk}")
 
 
+def use_node(guest: Guest, disk: str, node: str) -> None:
+    """Have the device of a disk use a node."""
+    guest.qmp("qom-set", path=f"/machine/peripheral/disk-{disk}", property="drive", value=node)
+
+
 def size_of(guest: Guest, disk: str) -> int:
     """The bytes of a disk."""
     for device in guest.qmp("query-block"):
@@ -218,13 +223,13 @@ class Fleece:
             target=place,
             on_cbw_error="break-snapshot",
         )
-        self._put(above)
+        use_node(guest, disk, above)
         guest.qmp("blockdev-add", driver="snapshot-access", node_name=self.node, file=above)
 
     def drop(self) -> None:
         """Have the guest on its own disk again; no job may read the snapshot."""
         self.guest.qmp("blockdev-del", node_name=self.node)
-        self._put(self.own)
+        use_node(self.guest, self.disk, self.own)
         self.guest.qmp("blockdev-del", node_name=f"above-{self.disk}")
 
     def backup(self, target: str, **more: Any) -> None:
@@ -232,7 +237,3 @@ class Fleece:
         data = backup(self.guest, self.disk, target, **more)
         data["data"]["device"] = self.node
         transaction(self.guest, [data])
-
-    def _put(self, node: str) -> None:
-        device = f"/machine/peripheral/disk-{self.disk}"
-        self.guest.qmp("qom-set", path=device, property="drive", value=node)

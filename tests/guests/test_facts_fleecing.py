@@ -28,6 +28,7 @@ from tests.guests.copying import (
     node_of,
     slow_target,
     transaction,
+    use_node,
     wait_job,
 )
 from tests.guests.lab import PATIENCE_S, Guest, LabError, check_copy
@@ -138,10 +139,8 @@ def test_fact_a_fleece_put_in_under_a_freeze_is_a_copy_of_that_instant(
 def test_fact_a_device_that_is_given_the_node_that_it_has_ends_qemu(writer: Guest) -> None:
     """So the product looks what a device has, before it takes a filter out."""
     node = node_of(writer, "a")
-    devices = writer.qmp("query-block")
-    (path,) = [one["qdev"] for one in devices if one["inserted"]["node-name"] == node]
     with suppress(LabError):
-        writer.qmp("qom-set", path=path, property="drive", value=node)
+        use_node(writer, "a", node)
     wait_until(lambda: not writer.alive, PATIENCE_S, "QEMU's end")
 
 
