@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from typing import NoReturn
 
 import pytest
+
+from tests.guests.lab.release import tool
 
 
 def missing(reason: str) -> NoReturn:
@@ -35,7 +36,7 @@ def program(*names: str, package: str) -> str:
         pytest.skip.Exception: there is none, on a person's machine.
         pytest.fail.Exception: there is none, in CI.
     """
-    found = next(filter(None, map(shutil.which, names)), None)
+    found = next(filter(None, map(tool, names)), None)
     if found is None:
         missing(f"{names[0]} is missing: apt-get install {package}")
     return found

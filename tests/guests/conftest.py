@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol, Unpack
+from typing import NoReturn, Protocol, Unpack
 
 import pytest
 
@@ -138,6 +138,11 @@ def pytest_runtest_makereport(
     return report
 
 
+def _no_guest(reason: LabUnavailable) -> NoReturn:
+    """Skip a test that needs a real guest; where those must be, fail it."""
+    missing(f"no real guest: {reason}")
+
+
 def _booter() -> Generator[Boot, None, None]:
     """A function that boots guests, and closes them all when the fixture ends."""
     mine: list[Guest] = []
@@ -154,7 +159,7 @@ def _booter() -> Generator[Boot, None, None]:
             return boot_guest(on_start=remember, **options)
         except LabUnavailable as reason:
             _WHY_NOT[key] = reason
-            missing(f"no real guest: {reason}")
+            _no_guest(reason)
 
     try:
         yield boot
@@ -205,7 +210,7 @@ def libvirtd() -> Iterator[Libvirtd]:
             raise LabUnavailable("guests under libvirt need its binding: .ci/setup packages")
         daemon = Libvirtd()
     except LabUnavailable as reason:
-        missing(f"no real guest: {reason}")
+        _no_guest(reason)
     with daemon:
         yield daemon
 
@@ -216,7 +221,7 @@ def sshd(libvirtd: Libvirtd) -> Iterator[Sshd]:
     try:
         daemon = Sshd(libvirtd)
     except LabUnavailable as reason:
-        missing(f"no real guest: {reason}")
+        _no_guest(reason)
     with daemon:
         yield daemon
 

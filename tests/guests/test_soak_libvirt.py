@@ -20,7 +20,6 @@ from agentclient.model.request import FreezeRequest, Schedule
 from agentclient.model.states import Cause, OutcomeKind, Refusal
 from tests.guests.command import ROOT, holders_of
 from tests.guests.lab import PATIENCE_S, DomainGuest, Libvirtd, boot_domain
-from tests.guests.lab.domain import PORT_TOLD_S
 from tests.guests.lab.shell import wait_until
 from tests.guests.libvirt_operator import DomainOperator
 from tests.processes import killed_on_failure
@@ -72,7 +71,6 @@ def test_how_soon_a_lost_freeze_is_told(
             hooks = len(calm_domain.hook_log())
             running = operator.freeze()
             await_hook(calm_domain, hooks)
-            time.sleep(PORT_TOLD_S)
             asked = time.monotonic()
             calm_domain.kill_agent()
             took.append(running.wait_event(EventKind.VERDICT).at - asked)
@@ -266,7 +264,6 @@ def begins(guest: DomainGuest, fault: Fault) -> int:
     hooks = len(guest.hook_log())
     if fault.hook_s:
         guest.slow_hook(fault.hook_s)
-    time.sleep(PORT_TOLD_S)  # the agent may have just started
     return hooks
 
 
